@@ -1,0 +1,154 @@
+"""All errors that edgeml raises; foreign errors are translated at one border.
+
+::
+
+    EdgeMLError
+    +-- MissingExtra         also ImportError        extra=
+    +-- ConfigError          also ValueError         file=, line=, key=
+    +-- ModelError           also ValueError         path=
+    |   +-- ModelNotFound    also FileNotFoundError
+    |   +-- ModelFormatError                         truncated, not a model, unknown opset
+    |   +-- InputError                               name=, expected=, received=
+    |   +-- OutputError                              a model returned NaN or infinity
+    |   +-- DownloadError    also OSError            url=
+    +-- DelegateError        also RuntimeError       delegate=
+    +-- DeviceError          also OSError            device=
+    |   +-- DeviceNotFound
+    |   +-- DeviceClosed
+    |   +-- DeviceLost                               it worked, then went away
+    |   +-- DeviceTimeout    also TimeoutError
+    |   +-- MediaError                               a file or stream that cannot be decoded
+    +-- PipelineError        also RuntimeError
+    |   +-- GraphError       also ValueError         the pipeline cannot be built like this
+    |   +-- StageFailed                              stage=, item_no=; raised from the cause
+    |   +-- StageTimeout     also TimeoutError       stage=, timeout=
+    |   +-- SinkClosed
+    +-- PublishError         also OSError            the broker refused, or is gone
+
+A message says what happened, what was expected, what was received and what to do.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = [
+    "ConfigError",
+    "DelegateError",
+    "DeviceClosed",
+    "DeviceError",
+    "DeviceLost",
+    "DeviceNotFound",
+    "DeviceTimeout",
+    "DownloadError",
+    "EdgeMLError",
+    "GraphError",
+    "InputError",
+    "MediaError",
+    "MissingExtra",
+    "ModelError",
+    "ModelFormatError",
+    "ModelNotFound",
+    "OutputError",
+    "PipelineError",
+    "PublishError",
+    "SinkClosed",
+    "StageFailed",
+    "StageTimeout",
+]
+
+
+class EdgeMLError(Exception):
+    """Base of every error that edgeml raises.
+
+    Keyword arguments become attributes, so that a program can act on an error
+    without reading its message.
+    """
+
+    def __init__(self, message: str, **context: Any) -> None:
+        super().__init__(message)
+        self.__dict__.update(context)
+
+
+class MissingExtra(EdgeMLError, ImportError):
+    """An optional library is not installed; the message has the pip command."""
+
+
+class ConfigError(EdgeMLError, ValueError):
+    """A configuration file is wrong; the message has file, line, key and what was expected."""
+
+
+class ModelError(EdgeMLError, ValueError):
+    """A model cannot be loaded or run."""
+
+
+class ModelNotFound(ModelError, FileNotFoundError):
+    """There is no model file at this path."""
+
+
+class ModelFormatError(ModelError):
+    """The file is not a model, is truncated, or needs a newer runtime."""
+
+
+class InputError(ModelError):
+    """An input's name, shape or dtype is not what the model takes."""
+
+
+class OutputError(ModelError):
+    """A model returned NaN or infinity."""
+
+
+class DownloadError(ModelError, OSError):
+    """A model cannot be fetched, or does not have the promised hash."""
+
+
+class DelegateError(EdgeMLError, RuntimeError):
+    """No delegate of those asked for can be had."""
+
+
+class DeviceError(EdgeMLError, OSError):
+    """A camera, microphone, sensor or output does not work."""
+
+
+class DeviceNotFound(DeviceError):
+    """There is no such device."""
+
+
+class DeviceClosed(DeviceError):
+    """The device was closed before this call."""
+
+
+class DeviceLost(DeviceError):
+    """The device worked and went away; a source reconnects unless told not to."""
+
+
+class DeviceTimeout(DeviceError, TimeoutError):
+    """The device did not answer within its deadline."""
+
+
+class MediaError(DeviceError):
+    """A file or stream cannot be decoded."""
+
+
+class PipelineError(EdgeMLError, RuntimeError):
+    """A pipeline failed, or was used in a state that does not allow the call."""
+
+
+class GraphError(PipelineError, ValueError):
+    """A pipeline cannot be built from these parts."""
+
+
+class StageFailed(PipelineError):
+    """A stage raised; the error's ``__cause__`` is what it raised."""
+
+
+class StageTimeout(PipelineError, TimeoutError):
+    """A stage did not finish an item within its time-out."""
+
+
+class SinkClosed(PipelineError):
+    """An item was sent to a sink after it was closed."""
+
+
+class PublishError(EdgeMLError, OSError):
+    """A message could not be published."""

@@ -1,0 +1,45 @@
+"""Delays between attempts."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Backoff:
+    """Exponential backoff with jitter.
+
+    The n-th delay is drawn evenly from the upper half of ``initial * factor**n``, capped
+    at `maximum`: many devices that lost the same server don't return in step, and no
+    delay is near zero.
+
+    Args:
+        initial: First delay before jitter, seconds.
+        maximum: Largest delay, seconds.
+        factor: Growth from one delay to the next.
+        attempts: How often to try again; None is forever.
+
+    Source: "Exponential Backoff And Jitter", M. Brooker, AWS Architecture Blog, 2015
+    (equal jitter).
+
+    Example:
+        >>> from edgeml.streams import Backoff
+        >>> len(list(Backoff(attempts=3).delays()))
+        3
+    """
+
+    initial: float = 0.5
+    maximum: float = 30.0
+    factor: float = 2.0
+    attempts: int | None = None
+
+    def delays(self) -> Iterator[float]:
+        """Yield the delays, seconds, one an attempt."""
+        n = 0
+        delay = self.initial
+        while self.attempts is None or n < self.attempts:
+            yield random.uniform(delay / 2, delay)
+            delay = min(delay * self.factor, self.maximum)
+            n += 1
