@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import logging
 from typing import Any, TypeVar
 
 from edgeml.errors import DeviceTimeout
@@ -11,7 +11,8 @@ from edgeml.streams._source import Source
 from edgeml.streams._workers import Workers
 
 T = TypeVar("T")
-R = TypeVar("R")
+
+log = logging.getLogger("edgeml.streams")
 
 
 class BlockingSource(Source[T]):
@@ -26,10 +27,14 @@ class BlockingSource(Source[T]):
 
     `_read_blocking` returns a sample (see `Source._sample`), and raises `EOFError` at the
     end of a file.
+
+    Attributes:
+        close_timeout: Longest time to wait for the driver to close, seconds.
     """
 
+    close_timeout = 1.0
     _workers: Workers | None = None
-    _hung: asyncio.Future[Any] | None = None
+    _closing: asyncio.Future[None] | None = None
 
     def _open_blocking(self) -> Any:
         """Open the device and return its handle."""
@@ -42,17 +47,22 @@ class BlockingSource(Source[T]):
         """Close the handle."""
 
     async def _open(self) -> None:
-        if self._hung is not None and not self._hung.done():
+        if self._closing is not None and not self._closing.done():
             raise DeviceTimeout(
                 f"{self.name}: the driver still hangs in an earlier call", device=self.name
             )
-        self._hung = None
         self._workers = Workers(1, f"edgeml-{self.name}")
-        self._handle = await self._call(self._open_blocking)
+        # Filled by the thread, so that a handle that comes after the deadline is closed too.
+        self._handles: list[Any] = []
+        await self._workers.submit(self._open_into, self._handles)
+
+    def _open_into(self, handles: list[Any]) -> None:
+        handles.append(self._open_blocking())
 
     async def _read(self) -> T:
+        assert self._workers is not None
         try:
-            return await self._call(self._read_blocking, self._handle)
+            return await self._workers.submit(self._read_blocking, self._handles[0])
         except EOFError:
             raise StopAsyncIteration from None
 
@@ -60,22 +70,16 @@ class BlockingSource(Source[T]):
         workers, self._workers = self._workers, None
         if workers is None:
             return
-        handle, self._handle = getattr(self, "_handle", None), None
-        if handle is not None and self._hung is None:
-            self._workers = workers
-            await self._call(self._close_blocking, handle)
-            self._workers = None
-        elif handle is not None:
-            workers.submit_detached(self._close_blocking, handle)
-        workers.close()
+        # One thread serves in order: this runs after a call that hangs, whenever it returns.
+        self._closing = workers.submit(self._close_all, self._handles)
+        if not await workers.aclose(self.close_timeout):
+            log.warning(
+                "%s: the driver hangs; its thread is left behind and ends when the driver returns",
+                self.name,
+            )
+        elif self._closing.exception() is not None:
+            log.warning("%s: error while closing: %s", self.name, self._closing.exception())
 
-    async def _call(self, fn: Callable[..., R], *args: Any) -> R:
-        """Run `fn` in the source's thread; note a call that outlives its deadline."""
-        assert self._workers is not None
-        future = self._workers.submit(fn, *args)
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            if not future.done():
-                self._hung = future
-            raise
+    def _close_all(self, handles: list[Any]) -> None:
+        while handles:
+            self._close_blocking(handles.pop())

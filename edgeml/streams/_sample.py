@@ -15,6 +15,10 @@ U = TypeVar("U")
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
+def _nothing() -> Mapping[str, Any]:
+    return _NOTHING
+
+
 @dataclass(frozen=True, slots=True)
 class Sample(Generic[T]):
     """Data with its capture time; what sources yield and stages pass on.
@@ -42,7 +46,7 @@ class Sample(Generic[T]):
     source: str = ""
     seq: int = 0
     duration: int = 0
-    meta: Mapping[str, Any] = field(default=_NOTHING)
+    meta: Mapping[str, Any] = field(default_factory=_nothing)
 
     def with_data(self, data: U, **meta: Any) -> Sample[U]:
         """Return a copy that has other data and the same times; `meta` is added."""
