@@ -9,21 +9,13 @@ from edgeml.errors import GraphError
 from edgeml.streams._chain import Chain, Step, is_head
 from edgeml.streams._edge import Edge, Entrance
 from edgeml.streams._join import Head
-from edgeml.streams._nodes import (
-    AsyncNode,
-    ConcurrentNode,
-    InlineNode,
-    Node,
-    Outlet,
-    SinkNode,
-    SourceNode,
-    StageNode,
-)
+from edgeml.streams._nodes import Node, Outlet, SinkNode, SourceNode
 from edgeml.streams._operators import Operator, OperatorNode, tee
 from edgeml.streams._runner import Runner
 from edgeml.streams._sink import Sink
 from edgeml.streams._source import Source
 from edgeml.streams._stage import Retry, Stage
+from edgeml.streams._stage_nodes import AsyncNode, ConcurrentNode, InlineNode, StageNode
 
 CAPACITY = 8  # items that wait at most between two steps
 LIVE_CAPACITY = 64  # items that may wait at the entrance for their turn

@@ -11,11 +11,11 @@ from typing import Any
 from edgeml.streams._sample import Sample
 
 
-class EndOfStream(Exception):  # noqa: N818 - a signal, not an error
+class EndOfStream(Exception):
     """No more items will come."""
 
 
-class Abandoned(Exception):  # noqa: N818 - a signal, not an error
+class Abandoned(Exception):
     """Nobody takes the items any more."""
 
 
@@ -44,14 +44,14 @@ class Token:
             self.entrance.leave()
 
 
-Item = tuple[Any, Token]
+Item = tuple[Any, Token, int]  # value, token, bytes
 OnDrop = Callable[["Edge", Any, str, int], None]
 
 
 def size_of(value: Any) -> int:
     """Return the bytes of an item's arrays; what is not an array counts as nothing."""
     data = value.data if type(value) is Sample else value
-    if isinstance(data, list | tuple):
+    if type(data) is list or type(data) is tuple:
         return sum(map(size_of, data))
     return getattr(data, "nbytes", 0)
 
@@ -97,25 +97,31 @@ class Edge:
 
     def put_nowait(self, value: Any, token: Token) -> bool:
         """Queue an item if there is room; return whether it was taken."""
+        # Every hop goes through here and through get_nowait, so they call as little as they can.
         if self.abandoned:
             raise Abandoned
         size = size_of(value)
-        if self._items and (
-            len(self._items) >= self.capacity or self.bytes + size > self.max_bytes
-        ):
+        items = self._items
+        if items and (len(items) >= self.capacity or self.bytes + size > self.max_bytes):
             return False
-        self._append(value, token, size)
+        self.put_ += 1
+        self.bytes += size
+        items.append((value, token, size))
+        if self._getter is not None:
+            self._wake_getter()
         return True
 
     def _append(self, value: Any, token: Token, size: int) -> None:
         self.put_ += 1
         self.bytes += size
-        self._items.append((value, token))
-        getter = self._getter
-        if getter is not None:
-            self._getter = None
-            if not getter.done():
-                getter.set_result(None)
+        self._items.append((value, token, size))
+        if self._getter is not None:
+            self._wake_getter()
+
+    def _wake_getter(self) -> None:
+        getter, self._getter = self._getter, None
+        if getter is not None and not getter.done():
+            getter.set_result(None)
 
     async def put(self, value: Any, token: Token) -> None:
         """Queue an item, waiting for room."""
@@ -132,13 +138,11 @@ class Edge:
 
     def get_nowait(self) -> Item | None:
         """Return the next item, or None when there is none to be had now."""
-        if not self._items:
-            return None
-        return self._pop()
+        return self._pop() if self._items else None
 
     def _pop(self) -> Item:
         item = self._items.popleft()
-        self.bytes -= size_of(item[0])
+        self.bytes -= item[2]
         self.got += 1
         if self._putters:
             self._wake_putter()
@@ -173,8 +177,7 @@ class Edge:
         self._writers -= 1
         if self._writers <= 0:
             self.ended = True
-            if self._getter is not None and not self._getter.done():
-                self._getter.set_result(None)
+            self._wake_getter()
 
     def abandon(self, cause: str) -> None:
         """The reader has gone: drop what is queued and refuse more."""
@@ -185,8 +188,8 @@ class Edge:
             self._wake_putter()
 
     def _drop_oldest(self, cause: str) -> None:
-        value, token = self._items.popleft()
-        self.bytes -= size_of(value)
+        value, token, size = self._items.popleft()
+        self.bytes -= size
         self._count_drop(value, cause)
         token.release()
 
@@ -251,5 +254,4 @@ class Entrance(Edge):
     def leave(self) -> None:
         """An item that was let in is through."""
         self.in_flight -= 1
-        if self._getter is not None and not self._getter.done():
-            self._getter.set_result(None)
+        self._wake_getter()

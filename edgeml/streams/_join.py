@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from bisect import bisect_left
+from collections.abc import AsyncIterator
 from typing import Any
 
 from edgeml.errors import GraphError
@@ -20,6 +21,11 @@ class Head(Composable):
     name: str
     inputs: dict[str, Chain]
     operator: Operator
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        from edgeml.streams._pipeline import Pipeline
+
+        return aiter(Pipeline(self))
 
 
 def _as_input(kind: str, name: str, part: Step) -> Chain:

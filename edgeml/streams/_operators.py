@@ -103,7 +103,7 @@ class Context:
             else:
                 async with asyncio.timeout(max(timeout, 0.0)):
                     got = await edge.get()
-        value, token = got
+        value, token, _ = got
         self._source = token.source
         # An item that is kept here is not in flight: the entrance may let in the next.
         token.release()
@@ -325,6 +325,9 @@ class window(Operator):  # noqa: N801
             await self._emit_until(context, sample.t)
             if self._start is None or sample.t >= self._start + self.span:
                 self._start = sample.t
+            if sample.t < self._start:  # between two windows that are further apart than long
+                context.skip()
+                continue
             self._items.append(sample)
 
     async def flush(self, context: Context) -> None:

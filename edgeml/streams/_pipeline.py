@@ -13,10 +13,11 @@ from edgeml.streams._build import Builder, Intent
 from edgeml.streams._chain import Chain, Composable, Step, flatten, is_head
 from edgeml.streams._edge import Edge, EndOfStream
 from edgeml.streams._emitter import Emitter
-from edgeml.streams._nodes import SourceNode, StageNode
+from edgeml.streams._nodes import SourceNode
 from edgeml.streams._runner import Runner
 from edgeml.streams._sample import Clock
 from edgeml.streams._stage import as_stage
+from edgeml.streams._stage_nodes import StageNode
 from edgeml.streams._stats import Stats, explain, stats_of
 
 log = logging.getLogger("edgeml.streams")
@@ -125,7 +126,7 @@ class Pipeline(Composable, Emitter):
         running.add_done_callback(lambda _: results.close())
         try:
             while True:
-                value, _ = results.get_nowait() or await results.get()
+                value, _, _ = results.get_nowait() or await results.get()
                 yield value
         except EndOfStream:
             await running

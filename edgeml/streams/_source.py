@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Any, Generic, Literal, Self, TypeVar
+from typing import Any, Generic, Literal, Self, TypeVar, cast
 
 from edgeml.errors import DeviceClosed, DeviceError, DeviceNotFound, DeviceTimeout, MediaError
 from edgeml.streams._backoff import Backoff
@@ -74,6 +74,10 @@ class Source(Composable, Generic[T]):
     ) -> None:
         if keep not in ("every", "freshest", "auto"):
             raise ValueError(f'keep must be "every", "freshest" or "auto"; received {keep!r}')
+        if max_age is not None and keep == "every":
+            raise ValueError(
+                'keep="every" never drops an item for its age, so max_age= means nothing'
+            )
         if max_age is not None and not max_age > 0:
             raise ValueError(f"max_age must be a positive number of seconds; received {max_age!r}")
         self.name = name or type(self).__name__.lower()
@@ -111,9 +115,6 @@ class Source(Composable, Generic[T]):
     def _sample(self, data: Any, *, t: int | None = None, duration: int = 0, **meta: Any) -> Any:
         """Wrap data that has just been read, `duration` in ns; counts `seq`."""
         arrived = time.monotonic_ns()
-        if self._discontinuity:
-            self._discontinuity = False
-            meta["discontinuity"] = True
         when = arrived - duration if t is None else t
         sample = Sample(data, when, arrived, self.name, self._seq, duration, meta)
         self._seq += 1
@@ -132,14 +133,25 @@ class Source(Composable, Generic[T]):
             except StopAsyncIteration:
                 await self.aclose("ended")
                 raise
-            except (DeviceError, TimeoutError) as error:
-                await self._recover(_as_device_error(error, self))
+            except DeviceError as error:
+                await self._recover(error)
+                continue
+            except TimeoutError:
+                await self._recover(self._too_slow("deliver", self.read_timeout))
                 continue
             if self.state != "flowing":
                 self._has_flowed = True
                 self._flowing_since = time.monotonic()
                 self._become("flowing", "")
+                return self._mark_discontinuity(item)
             return item
+
+    def _mark_discontinuity(self, item: T) -> T:
+        # Here and not in `_sample`: an abandoned thread may still make samples.
+        if self._discontinuity and isinstance(item, Sample):
+            self._discontinuity = False
+            return cast("T", item.with_data(item.data, discontinuity=True))
+        return item
 
     async def _connect(self) -> None:
         if self.state in ("ended", "closed", "failed"):
@@ -149,8 +161,13 @@ class Source(Composable, Generic[T]):
         if self.state == "connecting":  # open, and its first item has not come yet
             return
         self._become("connecting", "")
-        async with asyncio.timeout(self.open_timeout):
-            await self._open()
+        try:
+            async with asyncio.timeout(self.open_timeout) as deadline:
+                await self._open()
+        except TimeoutError as error:
+            if not deadline.expired():
+                raise
+            raise self._too_slow("open", self.open_timeout) from error
 
     async def _recover(self, error: DeviceError) -> None:
         """Close, wait and let the caller connect again; raise if that is of no use."""
@@ -174,6 +191,9 @@ class Source(Composable, Generic[T]):
         self.reconnects += 1
         self._discontinuity = self._has_flowed
         await asyncio.sleep(delay)
+
+    def _too_slow(self, doing: str, limit: float | None) -> DeviceTimeout:
+        return DeviceTimeout(f"{self.name} did not {doing} within {limit} s", device=self.name)
 
     def _become(self, state: SourceState, reason: str) -> None:
         old, self.state = self.state, state
@@ -204,17 +224,6 @@ class Source(Composable, Generic[T]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r} {self.state}>"
-
-
-def _as_device_error(error: DeviceError | TimeoutError, source: Source[Any]) -> DeviceError:
-    if isinstance(error, DeviceError):
-        return error
-    doing, limit = (
-        ("open", source.open_timeout)
-        if source.state != "flowing" and not source._has_flowed
-        else ("deliver", source.read_timeout)
-    )
-    return DeviceTimeout(f"{source.name} did not {doing} within {limit} s", device=source.name)
 
 
 class _IterableSource(Source[T]):

@@ -1,0 +1,34 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def no_thread_left() -> Iterator[None]:
+    """Fail when a test leaves a thread behind."""
+    before = set(threading.enumerate())
+    yield
+    deadline = time.monotonic() + 5
+    while left := [t for t in threading.enumerate() if t not in before and t.is_alive()]:
+        assert time.monotonic() < deadline, f"threads left: {left}"
+        left[0].join(0.05)
+
+
+@pytest.fixture
+def until() -> Callable[..., Awaitable[None]]:
+    """Wait for a condition, with a deadline, giving the loop its turns."""
+
+    async def wait(condition: Callable[[], Any], deadline: float = 20.0) -> None:
+        async with asyncio.timeout(deadline):
+            while not condition():  # noqa: ASYNC110 - the condition is not ours to signal
+                await asyncio.sleep(0.001)
+
+    return wait
