@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import numpy as np
 from edgeml._require import require
 from edgeml.devices._resample import Audio, Resampler
 from edgeml.errors import MediaError
+
+log = logging.getLogger("edgeml.devices")
 
 RAW_SUFFIXES = frozenset({".raw", ".pcm"})
 SUFFIXES = RAW_SUFFIXES | {
@@ -71,6 +74,8 @@ class AudioFile:
                 f"for channels=1 to mix them",
                 device=str(self._path),
             )
+        if "should be" in file.extra_info:  # how libsndfile notes a header it had to correct
+            log.warning("%s is truncated: its header promises more than there is", self._path)
         return file
 
     def read(self, n: int) -> Audio:
