@@ -146,8 +146,13 @@ class Pipeline(Composable, Emitter):
         await asyncio.wait([node.task for node in runner.nodes if node.task is not None])
 
     def _running(self) -> Runner:
-        if self._runner is None:
+        if self._runner is None or not self._runner.is_running:
             raise PipelineError(f"{self.name!r} is not running")
+        return self._runner
+
+    def _built(self) -> Runner:
+        if self._runner is None:
+            raise PipelineError(f"{self.name!r} has not run yet, so it has no figures")
         return self._runner
 
     # Changes while it runs
@@ -240,7 +245,7 @@ class Pipeline(Composable, Emitter):
 
     def stats(self) -> Stats:
         """Return the figures so far."""
-        return stats_of(self._running(), self.events_lost)
+        return stats_of(self._built(), self.events_lost)
 
     def explain(self) -> str:
         """Say what holds the pipeline back, and what was lost and why."""
@@ -249,7 +254,7 @@ class Pipeline(Composable, Emitter):
     @property
     def clock(self) -> Clock:
         """The clock that samples' times are on."""
-        return self._running().clock
+        return self._built().clock
 
     # A loop of its own, for notebooks and other programs without one
 
@@ -287,7 +292,7 @@ class Pipeline(Composable, Emitter):
         """
         if self._thread is None or self._loop is None:
             raise PipelineError(f"{self.name!r} was not started")
-        self._call_soon(self._running().stop_sources)
+        self._call_soon(self._built().stop_sources)
         self._thread.join(timeout)
         if self._thread.is_alive():
             assert self._task is not None

@@ -73,6 +73,11 @@ class Runner:
         self._over: asyncio.Future[None] | None = None
         self._told: set[tuple[str, str]] = set()
 
+    @property
+    def is_running(self) -> bool:
+        """Whether nodes can be started and stopped now."""
+        return self._group is not None
+
     # What nodes report
 
     def source_ledger(self, name: str) -> SourceCounters:

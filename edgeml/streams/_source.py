@@ -99,7 +99,10 @@ class Source(Composable, Generic[T]):
 
     @staticmethod
     def of(items: Iterable[T] | AsyncIterable[T], *, name: str = "items") -> Source[T]:
-        """Make a source of any iterable, sync or async; it keeps every item."""
+        """Make a source of any iterable, sync or async; it keeps every item.
+
+        A sync iterable is read on the loop, so it must not block; a `BlockingSource` may.
+        """
         return _IterableSource(items, name=name)
 
     async def _open(self) -> None:

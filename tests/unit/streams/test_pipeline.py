@@ -554,3 +554,14 @@ async def test_any_chain_keeps_order_and_loses_nothing(items, plan):
             pipeline = pipeline | filter(lambda n: n % 3)
             expected = [n for n in expected if n % 3]
     assert await collect(Pipeline(pipeline)) == expected
+
+
+async def test_changing_a_pipeline_that_does_not_run_is_refused():
+    pipeline = Source.of([1]) | (lambda n: n)
+    with pytest.raises(PipelineError, match="is not running"):
+        await pipeline.drain()
+    with pytest.raises(PipelineError, match="has no figures"):
+        pipeline.stats()
+    await pipeline.run()
+    with pytest.raises(PipelineError, match="is not running"):
+        await pipeline.add(Source.of([2]))
