@@ -1,0 +1,67 @@
+"""What a user writes; it must pass mypy in strict mode. Never run, only checked."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import edgeml
+from edgeml.errors import DeviceLost, EdgeMLError
+from edgeml.streams import SKIP, Backoff, Pipeline, Sample, Sink, Source, Stage, stage
+
+
+class Thermometer(Source[Sample[float]]):
+    """A source of one's own."""
+
+    live = True
+
+    async def _read(self) -> Sample[float]:
+        sample: Sample[float] = self._sample(21.5)
+        return sample
+
+
+class Fahrenheit(Stage):
+    """A stage of one's own."""
+
+    def __call__(self, item: Sample[float]) -> Sample[float]:
+        return item.with_data(item.data * 1.8 + 32)
+
+
+class Log(Sink):
+    """A sink of one's own."""
+
+    async def send(self, item: Sample[float]) -> None:
+        print(item.t, item.source, item.data)
+
+
+@stage(concurrency=2, on_error="skip")
+def warm(item: Sample[float]) -> object:
+    """Keep what is above 70 degrees."""
+    return item if item.data > 70.0 else SKIP
+
+
+async def run() -> None:
+    """Build a pipeline and run it."""
+    pipeline: Pipeline = Thermometer(reconnect=Backoff(attempts=3)) | Fahrenheit() | warm | Log()
+    try:
+        await pipeline.run()
+    except DeviceLost as error:
+        raise SystemExit(str(error)) from error
+    except EdgeMLError:
+        raise
+
+
+async def readings() -> AsyncIterator[float]:
+    """Use a source by itself."""
+    source = Thermometer(name="room", keep="freshest", max_age=0.5)
+    async for sample in source:
+        value: float = sample.data
+        yield value
+    await source.aclose()
+
+
+def infer(path: str) -> list[str]:
+    """Load a model and run it."""
+    with edgeml.load(path) as session:
+        spec: edgeml.TensorSpec = session.inputs[0]
+        outputs = session.run({spec.name: [[0.0]]})
+    return list(outputs)
