@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import time
 from typing import Any
@@ -74,6 +75,9 @@ class LiveInput:
         self._drops = drops
         self._queue: queue.SimpleQueue[tuple[int, int, Audio] | None] = queue.SimpleQueue()
         self._captured = 0
+        # Counted in PortAudio's thread, where nothing may log; told by the reader's.
+        self._lost = {"overflow": 0, "driver-overflow": 0}
+        self._told = dict(self._lost)
         self._limit = max(2, round(buffer * rate / block))
         self._stopped = False
         self._stream = _portaudio.open_stream(
@@ -97,15 +101,20 @@ class LiveInput:
         # stamp nothing, or nonsense.
         age = age if times.inputBufferAdcTime > 0 and 0 <= age < 5 else frames / self._rate_now()
         if status.input_overflow:
-            self._drops.add("driver-overflow")
+            self._lost["driver-overflow"] += 1
+            self._captured += 1  # a number left out tells `read` of the gap
         if self._queue.qsize() >= self._limit:
-            try:
+            with contextlib.suppress(queue.Empty):
                 self._queue.get_nowait()
-                self._drops.add("overflow")
-            except queue.Empty:
-                pass
+                self._lost["overflow"] += 1
         self._queue.put((self._captured, now - int(age * 1e9), data.copy()))
         self._captured += frames
+
+    def _count_losses(self) -> None:
+        for cause, n in self._lost.items():
+            if n > self._told[cause]:
+                self._drops.add(cause, n - self._told[cause])
+                self._told[cause] = n
 
     def _rate_now(self) -> float:
         return getattr(self, "_hardware_rate", self._rate)
@@ -141,6 +150,7 @@ class LiveInput:
                     device=self._name,
                 )
             index, t, data = item
+            self._count_losses()
             if index != self._next:
                 gap = True
                 self._start_afresh(index)

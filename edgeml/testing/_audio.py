@@ -19,7 +19,8 @@ class FakeMicrophone(Source[Sample[Any]]):
         audio: Float array in -1..1, shape [n] or [n, channels].
         rate: Samples a second.
         block: Samples of a block; what is left of the array at the end is not delivered.
-        realtime: Wait until each block would have been spoken.
+        realtime: Be a live source: deliver each block when it would have been spoken. False
+            gives all as fast as it is taken, as a file does.
         **options: As for `edgeml.streams.Source`.
 
     Example:
@@ -29,8 +30,6 @@ class FakeMicrophone(Source[Sample[Any]]):
         >>> asyncio.run(main())
         [(512,), (512,)]
     """
-
-    live = True
 
     def __init__(
         self,
@@ -43,6 +42,7 @@ class FakeMicrophone(Source[Sample[Any]]):
     ) -> None:
         defaults: dict[str, Any] = {"reconnect": Backoff(), "read_timeout": 5.0}
         super().__init__(**(defaults | options))
+        self.live = realtime
         self.rate = rate
         self.block = block
         self.dropped: dict[str, int] = {}

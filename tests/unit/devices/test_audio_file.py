@@ -1,5 +1,7 @@
 """Microphone on files: length, time, channels, pace, and files that are broken."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -49,7 +51,7 @@ async def test_time_is_counted_from_the_start_without_gaps(tmp_path):
     samples = await collect(microphone)
     assert samples[0].t == microphone.clock.start
     assert [s.seq for s in samples] == list(range(25))
-    for before, after in zip(samples, samples[1:], strict=False):
+    for before, after in itertools.pairwise(samples):
         assert after.t == before.end
 
 
