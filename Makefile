@@ -37,7 +37,7 @@ bench: $(VENV)/.has-test
 	@exec $(BIN)/python scripts/bench $(ARGS)
 
 docs: $(VENV)/.has-test $(VENV)/.has-docs
-	$(BIN)/mkdocs build --quiet --strict
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 clean:
 	rm -rf $(VENV) build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
