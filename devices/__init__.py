@@ -15,6 +15,7 @@ if __name__ != "edgeml.devices":
 
 if TYPE_CHECKING:
     from edgeml.devices._camera import Camera as Camera
+    from edgeml.devices._camera import CameraInfo as CameraInfo
     from edgeml.devices._camera import list_cameras as list_cameras
 
     from edgeml.devices._csv import CSVReplay as CSVReplay
@@ -38,6 +39,7 @@ __all__ = [
     "IIO",
     "CSVReplay",
     "Camera",
+    "CameraInfo",
     "DeviceInfo",
     "Fix",
     "Hwmon",
@@ -54,6 +56,7 @@ __all__ = [
 _MODULES = {
     "CSVReplay": "_csv",
     "Camera": "_camera",
+    "CameraInfo": "_camera",
     "DeviceInfo": "_discover",
     "Fix": "_fix",
     "GPIO": "_gpio",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import queue
 import time
 from typing import Any
@@ -14,6 +15,8 @@ from edgeml.devices._audio_file import fit_channels
 from edgeml.devices._drops import Drops
 from edgeml.devices._resample import Audio, Resampler
 from edgeml.errors import DeviceLost
+
+log = logging.getLogger("edgeml.devices")
 
 _JUMP_NS = 100_000_000
 
@@ -68,8 +71,8 @@ class LiveInput:
         drops: Drops,
         fresh: bool,
     ) -> None:
-        if fresh:
-            _portaudio.refresh()
+        if fresh and not _portaudio.refresh():
+            log.info("not looking for new sound devices while another stream is open")
         info = _portaudio.find(device, "input", "edgeml.Microphone")
         self._name = info["name"]
         self._drops = drops

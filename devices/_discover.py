@@ -64,7 +64,7 @@ def discover(root: str | os.PathLike[str] = "/") -> list[DeviceInfo]:
     """
     base = Path(root)
     probes: dict[Kind, Callable[[], Iterator[DeviceInfo]]] = {
-        "camera": _cameras,
+        "camera": lambda: _cameras(base),
         "microphone": lambda: _audio("microphone"),
         "speaker": lambda: _audio("speaker"),
         "iio": lambda: _iio(base / "sys/bus/iio/devices"),
@@ -91,16 +91,15 @@ def _missing(kind: Kind, module: str, extra: str) -> Iterator[DeviceInfo]:
         yield DeviceInfo(kind, module, problem=problem, install=_PIP.format(extra))
 
 
-def _cameras() -> Iterator[DeviceInfo]:
+def _cameras(root: Path) -> Iterator[DeviceInfo]:
     from edgeml.devices._camera import list_cameras
 
     for module in ("cv2", "av"):
         yield from _missing("camera", module, "camera")
-    for camera in list_cameras():
-        details = camera if isinstance(camera, dict) else camera.to_dict()
-        device = details.pop("device")
-        name = details.pop("name", None) or str(device)
-        yield DeviceInfo("camera", name, device, details)
+    for camera in list_cameras(root):
+        details = {"note": camera.note} if camera.usable and camera.note else {}
+        problem = None if camera.usable else camera.note
+        yield DeviceInfo("camera", camera.name, camera.device, details, problem)
 
 
 def _audio(kind: Literal["microphone", "speaker"]) -> Iterator[DeviceInfo]:
@@ -109,7 +108,7 @@ def _audio(kind: Literal["microphone", "speaker"]) -> Iterator[DeviceInfo]:
     if problems := [*_missing(kind, "sounddevice", "audio")]:
         yield from problems
         return
-    for module in ("soundfile", "soxr"):
+    for module in ("soundfile", "soxr") if kind == "microphone" else ("soxr",):
         yield from _missing(kind, module, "audio")
     try:
         sounddevice = _portaudio.load("edgeml devices")
