@@ -1,4 +1,30 @@
-"""PLACEHOLDER."""
+"""Passes that shrink a model and say what they did: int8, raw pixels as input, metadata.
+
+Each pass takes an ONNX model (a path or a ``ModelProto``) and returns a new ``ModelProto``;
+what it was given stays as it was.
+"""
 
 if __name__ != "edgeml.quantize":
-    raise ImportError("import edgeml.quantize, not quantize: the folder at the top is reached by a link")
+    raise ImportError(
+        "import edgeml.quantize, not quantize: the folder at the top is reached by a link"
+    )
+
+from edgeml.quantize._fold import fold_normalization as fold_normalization
+from edgeml.quantize._input import float_input as float_input
+from edgeml.quantize._input import raw_pixel_input as raw_pixel_input
+from edgeml.quantize._int8 import quantize_int8 as quantize_int8
+from edgeml.quantize._metadata import get_metadata as get_metadata
+from edgeml.quantize._metadata import set_metadata as set_metadata
+from edgeml.quantize._model import save as save
+from edgeml.quantize._simplify import simplify as simplify
+
+__all__ = [
+    "float_input",
+    "fold_normalization",
+    "get_metadata",
+    "quantize_int8",
+    "raw_pixel_input",
+    "save",
+    "set_metadata",
+    "simplify",
+]

@@ -1,0 +1,107 @@
+"""Static int8 quantization in the form that ONNX Runtime's CPU kernels run fastest."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeml._require import require
+from edgeml.errors import ModelFormatError
+from edgeml.quantize._model import Model, graph_input, load, save
+
+Batch = Mapping[str, NDArray[Any]]
+
+
+class _Reader:
+    """What the calibrator pulls batches from, one at a time."""
+
+    def __init__(self, batches: Iterable[Batch]) -> None:
+        self._batches: Iterator[Batch] = iter(batches)
+        self.count = 0
+
+    def get_next(self) -> dict[str, NDArray[Any]] | None:
+        batch = next(self._batches, None)
+        if batch is None:
+            return None
+        self.count += 1
+        return dict(batch)
+
+
+def quantize_int8(
+    model: Model | str | os.PathLike[str],
+    calibration: Iterable[Batch],
+    *,
+    input_ranges: Mapping[str, tuple[float, int]] | None = None,
+    exclude: Iterable[str] = (),
+    average_ranges: bool = False,
+) -> Model:
+    """Quantize weights and activations to 8 bits: QDQ, uint8 activations, int8 weights.
+
+    1. Weights are symmetric int8 with one scale an output channel.
+    2. Activations are uint8 with a range measured on `calibration`, batch after batch; only
+       the ranges are kept in memory, never the activations.
+    3. An input in `input_ranges` gets exactly that scale and zero point, so that data that is
+       already on this grid (pixels) is quantized without loss.
+    4. Nodes in `exclude` stay float.
+
+    uint8 activations with int8 weights are what x86 (VNNI) and ARM (dot product) kernels take;
+    int8 activations, ONNX Runtime's default, run slower than float on x86.
+
+    Args:
+        model: Path or ``onnx.ModelProto``, float32; run `simplify` on it first.
+        calibration: Batches {input name: float32 array} of real, varied data; 50 to 300 inputs
+            are enough. Consumed once.
+        input_ranges: {input name: (scale, zero_point 0..255)}.
+        exclude: Names of nodes.
+        average_ranges: Take each range's mean over the batches instead of its extremes, which
+            cuts off rare outliers.
+
+    Returns:
+        The quantized model; inputs and outputs stay float32, metadata is kept.
+
+    Raises:
+        ModelFormatError: `calibration` is empty, or a name is not in the model.
+    """
+    require("onnx", extra="optimize", purpose="edgeml.quantize")
+    tool = require("onnxruntime.quantization", extra="optimize", purpose="edgeml.quantize")
+    model = load(model)
+    excluded = list(exclude)
+    if unknown := sorted(set(excluded) - {node.name for node in model.graph.node}):
+        raise ModelFormatError(f"nodes to exclude that are not in the model: {unknown}")
+    overrides = {
+        graph_input(model, name).name: [
+            {"scale": np.array(scale, np.float32), "zero_point": np.array(zero_point, np.uint8)}
+        ]
+        for name, (scale, zero_point) in (input_ranges or {}).items()
+    }
+    metadata = list(model.metadata_props)
+    reader = _Reader(calibration)
+    with tempfile.TemporaryDirectory(prefix="edgeml-") as folder:
+        source, target = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
+        save(model, source)
+        tool.quantize_static(
+            str(source),
+            str(target),
+            reader,
+            quant_format=tool.QuantFormat.QDQ,
+            activation_type=tool.QuantType.QUInt8,
+            weight_type=tool.QuantType.QInt8,
+            per_channel=True,
+            nodes_to_exclude=excluded,
+            extra_options={
+                "TensorQuantOverrides": overrides,
+                "CalibMovingAverage": average_ranges,
+            },
+        )
+        if reader.count == 0:
+            raise ModelFormatError("the calibration data is empty: pass at least one batch")
+        quantized = load(target)
+    del quantized.metadata_props[:]
+    quantized.metadata_props.extend(metadata)
+    return quantized

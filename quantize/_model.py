@@ -1,0 +1,124 @@
+"""Reading and writing models, and the few graph questions that every pass asks."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeml._require import require
+from edgeml.errors import ModelFormatError, ModelNotFound
+
+Model = Any
+"""An ``onnx.ModelProto`` (onnx has no usable types, and is imported late)."""
+
+
+def load(model: Model | str | os.PathLike[str]) -> Model:
+    """Read a model file, or copy a model that is already in memory.
+
+    Args:
+        model: Path of an ``.onnx`` file, or an ``onnx.ModelProto``.
+
+    Raises:
+        ModelNotFound: there is no file at the path.
+        ModelFormatError: the file is not an ONNX model.
+    """
+    onnx = require("onnx", extra="optimize", purpose="edgeml.quantize")
+    if not isinstance(model, (str, os.PathLike)):
+        copy = onnx.ModelProto()
+        copy.CopyFrom(model)
+        return copy
+    path = Path(model)
+    if not path.is_file():
+        raise ModelNotFound(f"no model file at {path}", path=str(path))
+    try:
+        read = onnx.load(str(path))
+        onnx.checker.check_model(read)
+    except Exception as error:  # protobuf and onnx each raise classes of their own here
+        raise ModelFormatError(
+            f"{path} is not a valid ONNX model: {error}", path=str(path)
+        ) from error
+    return read
+
+
+def save(model: Model, path: str | os.PathLike[str]) -> None:
+    """Check a model and write it atomically.
+
+    Args:
+        model: The ``onnx.ModelProto`` to write.
+        path: Where to; an existing file is replaced in one step.
+
+    Raises:
+        ModelFormatError: the model is not valid; nothing was written.
+    """
+    onnx = require("onnx", extra="optimize", purpose="edgeml.quantize")
+    target = Path(path)
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:
+        raise ModelFormatError(
+            f"not written to {target}: the model is not valid: {error}", path=str(target)
+        ) from error
+    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(model.SerializeToString())
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def graph_input(model: Model, name: str | None = None) -> Any:
+    """Return the graph's input called `name`, or its only one.
+
+    Raises:
+        ModelFormatError: no such input, or several and no name.
+    """
+    weights = {tensor.name for tensor in model.graph.initializer}
+    inputs = {i.name: i for i in model.graph.input if i.name not in weights}
+    if name is None and len(inputs) == 1:
+        return next(iter(inputs.values()))
+    if name is None or name not in inputs:
+        raise ModelFormatError(
+            f"expected {'one input' if name is None else f'an input {name!r}'}, "
+            f"the model has {sorted(inputs)}: pass one of them as `name`"
+        )
+    return inputs[name]
+
+
+def readers(model: Model, tensor: str) -> list[Any]:
+    """Return the nodes that read a tensor."""
+    return [node for node in model.graph.node if tensor in node.input]
+
+
+def constant(model: Model, name: str) -> NDArray[Any]:
+    """Return an initializer's values.
+
+    Raises:
+        ModelFormatError: the tensor is computed, not constant.
+    """
+    onnx = require("onnx", extra="optimize", purpose="edgeml.quantize")
+    for tensor in model.graph.initializer:
+        if tensor.name == name:
+            values: NDArray[Any] = onnx.numpy_helper.to_array(tensor)
+            return values
+    raise ModelFormatError(f"expected a constant for {name!r}, but a node computes it")
+
+
+def set_constant(model: Model, name: str, values: NDArray[Any]) -> None:
+    """Replace an initializer's values, or add one."""
+    onnx = require("onnx", extra="optimize", purpose="edgeml.quantize")
+    new = onnx.numpy_helper.from_array(np.ascontiguousarray(values), name)
+    for tensor in model.graph.initializer:
+        if tensor.name == name:
+            tensor.CopyFrom(new)
+            return
+    model.graph.initializer.append(new)
