@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from edgeml.devices._camera import Camera as Camera
     from edgeml.devices._camera import CameraInfo as CameraInfo
     from edgeml.devices._camera import list_cameras as list_cameras
-
     from edgeml.devices._csv import CSVReplay as CSVReplay
     from edgeml.devices._discover import DeviceInfo as DeviceInfo
     from edgeml.devices._discover import discover as discover

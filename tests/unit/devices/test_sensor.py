@@ -40,13 +40,15 @@ async def test_each_call_runs_in_one_thread_that_is_not_the_loops(no_thread_left
 
 async def test_the_grid_does_not_drift():
     """A reading is never early, and slow readings don't add up."""
-    sensor = Sensor.poll(lambda: time.sleep(0.003), hz=100)
-    samples = await take(sensor, 40)
-    start, late = sensor._start, sensor.dropped.get("late", 0)
-    for n, sample in enumerate(samples):
-        assert sample.t >= start + n * 10**7
-    # With a drift of 3 ms a reading, the 40th would be 12 periods late.
-    assert samples[-1].t - start < (39 + late + 1.5) * 10**7
+    after_slot = []
+    async with Sensor.poll(lambda: time.sleep(0.003), hz=100) as sensor:
+        await anext(sensor)
+        for _ in range(40):
+            slot = sensor._start + sensor._n * 10**7
+            after_slot.append((await anext(sensor)).t - slot)
+    assert min(after_slot) >= 0
+    # With a drift of 3 ms a reading all of these would be 60 ms late; a busy machine delays some.
+    assert min(after_slot[20:]) < 30_000_000
 
 
 async def test_readings_that_were_missed_are_counted_not_taken_in_a_burst():
@@ -62,7 +64,7 @@ async def test_readings_that_were_missed_are_counted_not_taken_in_a_burst():
     samples = await take(sensor, 5)
     assert [s.data for s in samples] == [1, 2, 3, 4, 5]
     assert sensor.dropped["late"] >= 8
-    assert samples[-1].t - samples[2].t >= 15_000_000
+    assert sensor._n == 5 + sensor.dropped["late"]  # each slot was taken once or counted
 
 
 async def test_time_is_the_middle_of_the_call():
