@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import datetime
+import logging
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +16,8 @@ from edgeml.devices._files import media_path
 from edgeml.devices._reading import Reading
 from edgeml.errors import MediaError
 from edgeml.streams import BlockingSource, Sample
+
+log = logging.getLogger("edgeml.devices")
 
 _ROWS_A_CALL = 128
 _Row = tuple[float, dict[str, float]]
@@ -28,7 +31,8 @@ class CSVReplay(BlockingSource[Sample[Any]]):
 
     Args:
         path: The file; ``"edgeml:NAME"`` is a recording that ships with edgeml.
-        columns: Columns to read, in the order of the reading; None is all but the time.
+        columns: Columns to read, in the order of the reading; None is all that hold numbers,
+            but the time.
         time: Column of times: seconds, or ISO 8601. None needs `rate`.
         rate: Rows a second, for a file without times.
         pace: ``"realtime"`` replays as it was recorded, None as fast as it is taken.
@@ -131,8 +135,13 @@ class _Rows:
     def _check_header(self, columns: list[str] | None) -> list[str]:
         self._reader = csv.DictReader(self._file, skipinitialspace=True)
         header = list(self._reader.fieldnames or ())
-        wanted = columns if columns is not None else [c for c in header if c != self._time]
+        wanted = columns if columns is not None else self._number_columns(header)
         missing = [c for c in [*wanted, self._time] if c is not None and c not in header]
+        if header and not missing and not wanted:
+            raise MediaError(
+                f"{self._path} has no column of numbers; its header is {', '.join(header)}",
+                device=str(self._path),
+            )
         if missing or not wanted:
             raise MediaError(
                 f"{self._path} has no column {', '.join(map(repr, missing))}; its header is "
@@ -141,6 +150,19 @@ class _Rows:
                 device=str(self._path),
             )
         return wanted
+
+    def _number_columns(self, header: list[str]) -> list[str]:
+        """Return the columns that hold no text in the first row, without the time."""
+        first = next(self._reader, {})
+        self._rewind()
+        text = [c for c in header if c != self._time and not _may_be_number(first.get(c))]
+        if text:
+            log.info("%s: left out the text in %s", self._path, ", ".join(text))
+        return [c for c in header if c != self._time and c not in text]
+
+    def _rewind(self) -> None:
+        self._file.seek(0)
+        self._reader = csv.DictReader(self._file, skipinitialspace=True)
 
     def take(self, n: int) -> list[_Row]:
         """Return up to `n` rows; EOFError at the end."""
@@ -163,8 +185,7 @@ class _Rows:
             if not self._loop:
                 return
             offset += last + (1 / self._rate if self._rate else last / max(1, n - 1) or 0.01)
-            self._file.seek(0)
-            self._reader = csv.DictReader(self._file, skipinitialspace=True)
+            self._rewind()
 
     def _one_pass(self) -> Iterator[_Row]:
         first = last = None
@@ -192,6 +213,14 @@ class _Rows:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def _may_be_number(text: Any) -> bool:
+    try:
+        float(text or "nan")
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _finite(text: Any) -> float:

@@ -159,10 +159,9 @@ def _serial() -> Iterator[DeviceInfo]:
     from serial.tools import list_ports
 
     for port in list_ports.comports():
+        name = port.device if port.description in (None, "", "n/a") else port.description
         details = {"gps": port.vid == _UBLOX or "gps" in (port.description or "").lower()}
-        yield DeviceInfo(
-            "serial", port.description or port.device, port.device, details, _no_access(port.device)
-        )
+        yield DeviceInfo("serial", name, port.device, details, _no_access(port.device))
 
 
 def _gpsd() -> Iterator[DeviceInfo]:

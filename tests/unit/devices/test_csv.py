@@ -66,6 +66,15 @@ async def test_rate_replaces_times(tmp_path):
         CSVReplay("x.csv", time=None)
 
 
+async def test_text_is_left_out_unless_it_is_asked_for(tmp_path):
+    path = write(tmp_path, "t,label,x,y\n0,walk,1,\n1,run,2,3\n")
+    replay = CSVReplay(path)
+    assert [s.data.to_dict() for s in await collect(replay)] == [{"x": 2, "y": 3}]
+    assert replay.dropped == {"garbage": 1}
+    with pytest.raises(MediaError, match="no row that can be read"):
+        await collect(CSVReplay(path, columns=["label"]))
+
+
 async def test_loop_goes_on_one_period_later(tmp_path):
     replay = CSVReplay(write(tmp_path, "t,x\n0,1\n0.5,2\n1,3\n"), loop=True)
     samples = await collect(replay, 7)
@@ -84,9 +93,10 @@ async def test_realtime_pace_waits(tmp_path):
     [
         ("", "no column 't'; its header is empty"),
         ("time,x\n0,1\n", "no column 't'; its header is time, x"),
-        ("t\n0\n", "has no column"),
+        ("t\n0\n", "no column of numbers; its header is t"),
+        ("t,x\na,b\n", "no column of numbers; its header is t, x"),
         ("t,x\n", "has no row that can be read"),
-        ("t,x\na,b\n", "has no row that can be read"),
+        ("t,x\na,1\n", "has no row that can be read"),
     ],
 )
 async def test_files_that_cannot_be_replayed_say_why(tmp_path, text, message):
