@@ -1,0 +1,6 @@
+"""What this device is: cores it may use, and where files may go."""
+
+from edgeml.platform._cores import cores
+from edgeml.platform._paths import cache_dir, state_dir
+
+__all__ = ["cache_dir", "cores", "state_dir"]

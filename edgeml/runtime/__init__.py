@@ -1,0 +1,20 @@
+"""A model on a delegate: load it, run it, stream through it."""
+
+from edgeml.runtime._inspect import ModelInfo, inspect
+from edgeml.runtime._load import load, load_async, resolve
+from edgeml.runtime._metadata import Metadata
+from edgeml.runtime._session import ModelStream, PlacedNode, Session
+from edgeml.runtime._spec import TensorSpec
+
+__all__ = [
+    "Metadata",
+    "ModelInfo",
+    "ModelStream",
+    "PlacedNode",
+    "Session",
+    "TensorSpec",
+    "inspect",
+    "load",
+    "load_async",
+    "resolve",
+]
