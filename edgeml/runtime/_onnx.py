@@ -129,8 +129,8 @@ class OnnxStream(ModelStream):
             for name, spec in specs.items()
             if name in pairs
         }
+        self._state: Arrays = dict(self._zeros)
         self._left = [s for s in session.inputs if s.name not in pairs and s.name not in constants]
-        self.reset()
 
     def run(self, inputs: Inputs) -> Arrays:
         """Run one step; returns the outputs that are not state."""
@@ -145,7 +145,7 @@ class OnnxStream(ModelStream):
 
     def reset(self) -> None:
         """Forget what came before."""
-        self._state: Arrays = dict(self._zeros)
+        self._state = dict(self._zeros)
 
 
 def _spec(node: Any) -> TensorSpec:
