@@ -60,7 +60,8 @@ class CommandCapture(Capture):
     def open(self) -> None:
         if shutil.which(self.argv[0]) is None:
             raise DeviceNotFound(
-                f"{self.label}: there is no command {self.argv[0]!r}; install it, or give its full path",
+                f"{self.label}: there is no command {self.argv[0]!r}; install it or give its "
+                "full path",
                 device=self.label,
             )
         self._waker, self._wake = os.pipe()

@@ -119,10 +119,7 @@ class FileCapture(Capture):
 
     def read(self) -> Frame:
         while True:
-            try:
-                frame = next(self._frames, None)
-            except Exception as error:
-                raise translated(error, self.label, lost=True) from None
+            frame = next_frame(self._frames, self.label)
             if self.stopped.is_set():
                 raise EOFError
             if frame is None:
@@ -226,10 +223,7 @@ class StreamCapture(Capture):
 
     def read(self) -> Frame:
         while True:
-            try:
-                frame = next(self._frames, None)
-            except Exception as error:
-                raise translated(error, self.label, lost=True) from None
+            frame = next_frame(self._frames, self.label)
             if frame is None:
                 raise DeviceLost(f"{self.label}: the stream ended", device=self.label)
             self.counts.decoded += 1
@@ -270,7 +264,17 @@ def open_container(
     try:
         return av.open(source, options=dict(options), timeout=timeouts)
     except Exception as error:
-        raise translated(error, label, lost=False) from None
+        failure = translated(error, label, lost=False)
+    raise failure  # here, so that the original and its URL are not its context
+
+
+def next_frame(frames: Iterator[Any], label: str) -> Any:
+    """Return the next decoded frame, None at the end; errors are ours."""
+    try:
+        return next(frames, None)
+    except Exception as error:
+        failure = translated(error, label, lost=True)
+    raise failure
 
 
 def translated(error: Exception, label: str, *, lost: bool) -> Exception:
@@ -296,7 +300,8 @@ def translated(error: Exception, label: str, *, lost: bool) -> Exception:
             "missing (a download or recording that was cut off)",
             device=label,
         )
-    return DeviceNotFound(f"{label} cannot be opened: {why}", device=label)
+    hint = "; is the address right, and the camera on?" if "://" in label else ""
+    return DeviceNotFound(f"{label} cannot be opened: {why}{hint}", device=label)
 
 
 def check_file(path: Path, label: str) -> None:
