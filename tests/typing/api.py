@@ -65,3 +65,12 @@ def infer(path: str) -> list[str]:
         spec: edgeml.TensorSpec = session.inputs[0]
         outputs = session.run({spec.name: [[0.0]]})
     return list(outputs)
+
+
+async def watch(url: str) -> int:
+    """Count what a camera yields."""
+    camera = edgeml.Camera(url, keep="freshest", max_age=0.3)
+    n = 0
+    async for _ in camera | warm:
+        n += 1
+    return n
