@@ -59,7 +59,10 @@ def parse(device: int | str | os.PathLike[str]) -> Target:
     if text.startswith("file://"):
         return Target("path", urlsplit(text).path, text, False)
     if _SCHEME.match(text):
-        return Target("url", text, mask(text), _is_live(text))
+        try:
+            return Target("url", text, mask(text), _is_live(text))
+        except ValueError as error:
+            raise ValueError(f"{mask(text)} is not a URL: {error}") from None
     return Target("path", text, text, False)
 
 

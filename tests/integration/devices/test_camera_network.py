@@ -194,7 +194,7 @@ async def test_mjpeg_over_http(web: str, no_thread_left: None) -> None:
         assert samples[0].data.shape == (48, 64, 3)
         assert abs(int(samples[0].data[0, 0, 0]) - 90) <= 2
         assert all(s.t == s.arrived for s in samples)
-        with pytest.raises(DeviceLost, match="the stream (ended|broke off)"):
+        with pytest.raises(DeviceLost, match=r"the stream (ended|broke off)"):
             await take(camera, 100)
 
 

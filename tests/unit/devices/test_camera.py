@@ -66,7 +66,8 @@ def test_shipped_media() -> None:
 )
 def test_passwords_are_masked(url: str, masked: str) -> None:
     assert mask(url) == masked
-    assert "pw" not in repr(Camera(url))
+    if "[broken" not in url:
+        assert "pw" not in repr(Camera(url))
 
 
 def test_passwords_in_a_text_are_masked() -> None:
@@ -80,6 +81,7 @@ def test_passwords_in_a_text_are_masked() -> None:
     [
         (lambda: Camera(-1), "0 or more"),
         (lambda: Camera(""), "empty"),
+        (lambda: Camera("rtsp://me:pw@[broken"), r"^rtsp://me:\*\*\*@\[broken is not a URL"),
         (lambda: Camera("csi:front"), "csi:0"),
         (lambda: Camera("a.mp4", size=(0, 4)), "size must be"),
         (lambda: Camera("a.mp4", size=4), "size must be"),
@@ -118,10 +120,25 @@ def test_what_is_live_reconnects() -> None:
 
 def test_rpicam() -> None:
     argv, layout = _csi.command(1, (650, 480), 25, which=lambda name: f"/usr/bin/{name}")
-    assert (
-        argv
-        == ["rpicam-vid", "--camera", "1", "--codec", "yuv420", "--width", "650", "--height", "480", "--framerate", "25", "--timeout", "0", "--nopreview", "--flush", "--output", "-"]
-    )
+    assert argv == [
+        "rpicam-vid",
+        "--camera",
+        "1",
+        "--codec",
+        "yuv420",
+        "--width",
+        "650",
+        "--height",
+        "480",
+        "--framerate",
+        "25",
+        "--timeout",
+        "0",
+        "--nopreview",
+        "--flush",
+        "--output",
+        "-",
+    ]
     assert layout.stride == 704
     assert layout.nbytes == 704 * 480 * 3 // 2
 
@@ -231,7 +248,7 @@ async def test_v4l2_parameters_stamp_and_size(caplog: pytest.LogCaptureFixture) 
     path, parameters = camera.asked[0]
     assert path == "/dev/video0"
     asked = dict(zip(parameters[::2], parameters[1::2], strict=True))
-    assert list(asked)[0] == cv2.CAP_PROP_FOURCC
+    assert next(iter(asked)) == cv2.CAP_PROP_FOURCC
     assert asked[cv2.CAP_PROP_FOURCC] == cv2.VideoWriter_fourcc(*"MJPG")
     assert asked[cv2.CAP_PROP_FRAME_WIDTH] == 32
     assert asked[cv2.CAP_PROP_FPS] == 30
