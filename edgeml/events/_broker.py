@@ -1,0 +1,52 @@
+"""A broker inside the program, for trying things out on one machine."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from types import TracebackType
+from typing import Any, Self
+
+from edgeml._require import require
+
+
+class EmbeddedBroker:
+    """An MQTT broker (amqtt) on the loopback interface only; nothing is kept on disk.
+
+    Args:
+        port: TCP port; 0 takes a free one.
+
+    Example:
+        ``async with EmbeddedBroker() as broker: print(broker.port)``
+    """
+
+    def __init__(self, port: int = 0) -> None:
+        self.port = port
+        self._broker: Any = None
+
+    async def __aenter__(self) -> Self:
+        amqtt = require("amqtt.broker", extra="broker", purpose="The embedded broker")
+        for name in ("amqtt", "transitions"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        if self.port == 0:
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                self.port = probe.getsockname()[1]
+        self._broker = amqtt.Broker(
+            {
+                "listeners": {"default": {"type": "tcp", "bind": f"127.0.0.1:{self.port}"}},
+                "plugins": {
+                    "amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}
+                },
+            }
+        )
+        await self._broker.start()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._broker.shutdown()
