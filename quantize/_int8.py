@@ -12,24 +12,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeml._require import require
-from edgeml.errors import ModelFormatError
+from edgeml.errors import InputError, ModelFormatError
 from edgeml.quantize._model import Model, graph_input, load, save
 
 Batch = Mapping[str, NDArray[Any]]
 
 
 class _Reader:
-    """What the calibrator pulls batches from, one at a time."""
+    """What the calibrator pulls batches from, one at a time; each is checked."""
 
-    def __init__(self, batches: Iterable[Batch]) -> None:
+    def __init__(self, batches: Iterable[Batch], inputs: set[str]) -> None:
         self._batches: Iterator[Batch] = iter(batches)
-        self.count = 0
+        self._inputs = inputs
+        self._count = 0
 
     def get_next(self) -> dict[str, NDArray[Any]] | None:
         batch = next(self._batches, None)
         if batch is None:
+            if self._count == 0:
+                raise InputError("the calibration data is empty: pass at least one batch")
             return None
-        self.count += 1
+        if set(batch) != self._inputs:
+            raise InputError(
+                f"calibration batch {self._count}: expected {sorted(self._inputs)}, "
+                f"received {sorted(batch)}",
+                expected=sorted(self._inputs),
+                received=sorted(batch),
+            )
+        for name, values in batch.items():
+            if not np.isfinite(values).all():
+                raise InputError(
+                    f"calibration batch {self._count}: {name!r} holds NaN or infinity, "
+                    "which leaves no range to quantize to",
+                    name=name,
+                )
+        self._count += 1
         return dict(batch)
 
 
@@ -66,7 +83,8 @@ def quantize_int8(
         The quantized model; inputs and outputs stay float32, metadata is kept.
 
     Raises:
-        ModelFormatError: `calibration` is empty, or a name is not in the model.
+        ModelFormatError: a name is not in the model.
+        InputError: `calibration` is empty, or a batch is not for this model or not finite.
     """
     require("onnx", extra="optimize", purpose="edgeml.quantize")
     tool = require("onnxruntime.quantization", extra="optimize", purpose="edgeml.quantize")
@@ -81,14 +99,17 @@ def quantize_int8(
         for name, (scale, zero_point) in (input_ranges or {}).items()
     }
     metadata = list(model.metadata_props)
-    reader = _Reader(calibration)
+    weights = {tensor.name for tensor in model.graph.initializer}
+    inputs = {i.name for i in model.graph.input if i.name not in weights}
+    # Tells ONNX Runtime's tool not to log that the model should be simplified first.
+    model.metadata_props.add(key="onnx.quant.pre_process", value="onnxruntime.quant")
     with tempfile.TemporaryDirectory(prefix="edgeml-") as folder:
         source, target = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
         save(model, source)
         tool.quantize_static(
             str(source),
             str(target),
-            reader,
+            _Reader(calibration, inputs),
             quant_format=tool.QuantFormat.QDQ,
             activation_type=tool.QuantType.QUInt8,
             weight_type=tool.QuantType.QInt8,
@@ -99,8 +120,6 @@ def quantize_int8(
                 "CalibMovingAverage": average_ranges,
             },
         )
-        if reader.count == 0:
-            raise ModelFormatError("the calibration data is empty: pass at least one batch")
         quantized = load(target)
     del quantized.metadata_props[:]
     quantized.metadata_props.extend(metadata)
