@@ -266,7 +266,7 @@ class MqttSink(Sink):
             return
         self._closing = True
         self._wake.set()
-        if self.state == "connected":
+        if self.state in ("connecting", "connected"):
             await asyncio.wait([self._task], timeout=timeout)
         self._task.cancel()
         await asyncio.wait([self._task])
