@@ -18,6 +18,8 @@ from edgeml.streams._workers import Workers
 
 log = logging.getLogger("edgeml.devices")
 
+_PATIENCE = 5.0  # seconds that the sound system may take for anything
+
 
 class Speaker(Sink):
     """Plays audio, in order and without gaps while it is fed in time.
@@ -170,7 +172,7 @@ class Speaker(Sink):
                 break
             try:
                 # The sound system takes blocks of 20 ms: one that takes none is gone.
-                async with asyncio.timeout(5.0):
+                async with asyncio.timeout(_PATIENCE):
                     await self._room.wait()
             except TimeoutError:
                 self._lost = True
@@ -183,29 +185,42 @@ class Speaker(Sink):
             )
 
     async def aclose(self) -> None:
-        """Play what is queued, then release the device; idempotent."""
+        """Play what is queued, then release the device; idempotent.
+
+        When it is cancelled meanwhile, the rest is not played, and the device still released.
+        """
         if self._closed:
             return
         self._closed = True
-        if self._stream is not None:
-            empty = np.zeros((0, self.channels) if self.channels > 1 else 0, np.float32)
-            try:
-                await self._queue_up(empty, last=True)
-                await self._wait_until_queued(0)
-                assert self._workers is not None
-                async with asyncio.timeout(10.0):
-                    await self._workers.submit(self._stream.stop)  # waits for the hardware
-            except (DeviceLost, TimeoutError) as error:
-                log.warning("%s: not everything was played: %s", self.name, error)
+        try:
+            if self._stream is not None:
+                await self._drain()
+        finally:
             await self._release()
-        if self._workers is not None:
-            await self._workers.aclose(1.0)
-            self._workers = None
+            workers, self._workers = self._workers, None
+            if workers is not None:
+                await workers.aclose(1.0)
+
+    async def _drain(self) -> None:
+        assert self._workers is not None
+        empty = np.zeros((0, self.channels) if self.channels > 1 else 0, np.float32)
+        try:
+            await self._queue_up(empty, last=True)
+            await self._wait_until_queued(0)
+            async with asyncio.timeout(_PATIENCE):
+                await self._workers.submit(self._stream.stop)  # waits for the hardware
+        except (DeviceLost, TimeoutError) as error:
+            log.warning("%s: not everything was played: %s", self.name, error)
 
     async def _release(self) -> None:
         stream, self._stream = self._stream, None
-        if stream is not None and self._workers is not None:
-            await self._workers.submit(_portaudio.close_stream, stream)
+        if stream is None or self._workers is None:
+            return
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await self._workers.submit(_portaudio.close_stream, stream)
+        except TimeoutError:
+            log.warning("%s: the sound system hangs; it is closed when it returns", self.name)
 
 
 def _as_float(data: Any, channels: int) -> Audio:

@@ -170,6 +170,13 @@ def test_a_speaker_that_is_unplugged_fails_and_plays_again(sound):
     assert (speaker.returncode, "Traceback" in err) == (0, False), err
 
 
+def test_a_cancelled_pipeline_leaves_no_thread(sound):
+    program = sound.python("through.py")
+    out, err = program.communicate(timeout=60)
+    assert (program.returncode, "Traceback" in err) == (0, False), err
+    assert json.loads(out) == {"blocks": True, "threads": []}
+
+
 def test_without_portaudio_the_apt_package_is_named(tmp_path):
     """A dynamic linker that does not find the library, as on a fresh system."""
     program = (

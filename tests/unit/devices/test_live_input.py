@@ -4,6 +4,7 @@ What a real PortAudio does is in tests/integration/devices/test_sound.py; its Pu
 any rate, and never stamps nonsense.
 """
 
+import asyncio
 import sys
 import threading
 import time
@@ -202,6 +203,20 @@ async def test_a_speaker_that_ends_is_lost_and_plays_again(card):
     card.blocks = 10**9
     await speaker.send(np.zeros((480, 2), np.float32))
     await speaker.aclose()
+
+
+async def test_closing_a_speaker_that_is_cancelled_releases_the_card(card, no_thread_left):
+    card.blocks = 0  # takes nothing: closing would wait
+    speaker = Speaker(rate=48000, channels=2)
+    await speaker.open()
+    speaker._lost = False
+    speaker._put = 480
+    closing = asyncio.ensure_future(speaker.aclose())
+    await asyncio.sleep(0)
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    assert speaker._stream is None
 
 
 @pytest.mark.parametrize(
