@@ -83,6 +83,9 @@ class LiveInput:
         self._told = dict(self._lost)
         self._limit = max(2, round(buffer * rate / block))
         self._stopped = False
+        # All that the callback uses is set before the stream starts.
+        self._rate, self._channels = rate, channels
+        self._hardware_rate = float(rate)
         self._stream = _portaudio.open_stream(
             info,
             "input",
@@ -92,7 +95,6 @@ class LiveInput:
             callback=self._on_audio,
             finished=self._on_finished,
         )
-        self._rate, self._channels = rate, channels
         self._hardware_rate = self._stream.samplerate
         self._start_afresh(0)
 
@@ -102,7 +104,7 @@ class LiveInput:
         age = times.currentTime - times.inputBufferAdcTime
         # PortAudio's clock has its own zero, so only the age can be used; some drivers
         # stamp nothing, or nonsense.
-        age = age if times.inputBufferAdcTime > 0 and 0 <= age < 5 else frames / self._rate_now()
+        age = age if times.inputBufferAdcTime > 0 and 0 <= age < 5 else frames / self._hardware_rate
         if status.input_overflow:
             self._lost["driver-overflow"] += 1
             self._captured += 1  # a number left out tells `read` of the gap
@@ -118,9 +120,6 @@ class LiveInput:
             if n > self._told[cause]:
                 self._drops.add(cause, n - self._told[cause])
                 self._told[cause] = n
-
-    def _rate_now(self) -> float:
-        return getattr(self, "_hardware_rate", self._rate)
 
     def _on_finished(self) -> None:
         self._queue.put(None)
