@@ -1,0 +1,72 @@
+"""Run an app under the signals of a terminal or of systemd."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgeml.app import App
+
+log = logging.getLogger("edgeml.cli")
+
+GRACE = 10.0  # seconds that what is on its way may take to arrive after the sources were stopped
+
+
+async def supervise(app: App, *, seconds: float | None, grace: float = GRACE) -> int | None:
+    """Run an app to its end, for some seconds, or until a signal; return that signal.
+
+    The first Ctrl-C or SIGTERM stops the sources and lets what is on its way arrive; a
+    second one cancels at once; a third one finds Python's own handlers.
+
+    Args:
+        app: What to run.
+        seconds: How long; None is until its sources end.
+        grace: Longest time to drain, seconds; then it is cancelled.
+
+    Raises:
+        EdgeMLError: the app failed.
+    """
+    loop = asyncio.get_running_loop()
+    running = asyncio.create_task(app.run(), name="app")
+    stop = asyncio.Event()
+    signals: list[int] = []
+
+    def on_signal(number: int) -> None:
+        signals.append(number)
+        stop.set()
+        if len(signals) > 1:
+            running.cancel()
+            _restore(loop)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal, number)
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait([running, stopped], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if not running.done():
+            await _drain(app, running, grace)
+        if not running.cancelled():
+            running.result()
+    finally:
+        stopped.cancel()
+        running.cancel()
+        await asyncio.wait([running])
+        _restore(loop)
+    return signals[0] if signals else None
+
+
+async def _drain(app: App, running: asyncio.Task[None], grace: float) -> None:
+    app.stop()
+    await asyncio.wait([running], timeout=grace)
+    if not running.done():
+        log.warning("what was on its way did not arrive within %g s and is given up", grace)
+        running.cancel()
+        await asyncio.wait([running])
+
+
+def _restore(loop: asyncio.AbstractEventLoop) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.remove_signal_handler(number)
