@@ -153,14 +153,16 @@ class GpsdParser:
     def _fix(self, report: dict[str, Any]) -> Fix:
         mode = _MODES.get(report.get("mode", 0), "none")
         when = report.get("time")
-        known = mode != "none"
         # gpsd before 3.20 has only `alt`, which is above mean sea level too.
         alt = report.get("altMSL", report.get("alt")) if mode == "3d" else None
+        # In the middle of a receiver's first sentences gpsd tells a mode before the position.
+        known = mode != "none" and "lat" in report and "lon" in report
+        mode = "none" if not known else "2d" if alt is None else "3d"
         return Fix(
             mode=mode,
             lat=float(report["lat"]) if known else None,
             lon=float(report["lon"]) if known else None,
-            alt=alt,
+            alt=alt if known else None,
             speed=report.get("speed") if known else None,
             course=report.get("track") if known else None,
             time=None if when is None else datetime.datetime.fromisoformat(when),

@@ -124,7 +124,10 @@ def test_gpsd_reports():
     assert fix == Fix("3d", 1.5, 2.0, 30.5, 1.25, 90, when, 1)
     assert fix.to_dict()["time"] == "2026-05-04T03:02:01.500000+00:00"
     assert parser.feed(report(**{"class": "TPV", "mode": 1})) == Fix(satellites=1)
-    for bad in (b"{not json\n", b"[]\n", report(**{"class": "TPV", "mode": 3}), b"\xff\n"):
+    assert parser.feed(report(**{"class": "TPV", "mode": 3, "alt": 5})) == Fix(satellites=1)
+    fix = parser.feed(report(**{"class": "TPV", "mode": 3, "lat": 1, "lon": 2}))
+    assert fix == Fix("2d", 1, 2, satellites=1)
+    for bad in (b"{not json\n", b"[]\n", b'{"a": 1}\n', b"\xff\n"):
         assert parser.feed(bad) is None
     assert drops.counts == {"bad-sentence": 4}
 
