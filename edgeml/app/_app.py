@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -60,7 +61,7 @@ class App:
         self._lock = threading.Lock()
         self._task: asyncio.Task[Any] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._stopped = False
+        self._stop_asked = threading.Event()
 
     @property
     def name(self) -> str:
@@ -145,7 +146,7 @@ class App:
         """
         pipeline = self.pipeline or self.build()
         self._task, self._loop = asyncio.current_task(), asyncio.get_running_loop()
-        if self._stopped:
+        if self._stop_asked.is_set():
             return
         try:
             async with AsyncExitStack() as stack:
@@ -153,22 +154,22 @@ class App:
                     await stack.enter_async_context(self._embedded)
                 await pipeline.run()
         except asyncio.CancelledError:
-            if not (self._stopped and self._is_opening()):
+            if not (self._stop_asked.is_set() and self._is_opening() and self._task):
                 raise
-            if self._task is not None:
-                self._task.uncancel()
+            self._task.uncancel()
 
     def stop(self) -> None:
         """Stop the sources and let what is on its way arrive; then `run` returns. Any thread."""
         if self._loop is None:
-            self._stopped = True
+            self._stop_asked.set()
         else:
-            self._loop.call_soon_threadsafe(self._stop)
+            with contextlib.suppress(RuntimeError):  # its loop has closed: it has ended by itself
+                self._loop.call_soon_threadsafe(self._stop)
 
     def _stop(self) -> None:
-        if self._stopped or self._task is None or self.pipeline is None:
+        if self._stop_asked.is_set() or self._task is None or self.pipeline is None:
             return
-        self._stopped = True
+        self._stop_asked.set()
         if self._is_opening():
             self._task.cancel()  # nothing is on its way yet
         else:

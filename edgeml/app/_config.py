@@ -189,7 +189,7 @@ def _read_table(
         raise document.error(
             (*key, "type"), f"missing; expected type = one of {', '.join(table_of)}"
         )
-    if type_ not in table_of:
+    if not isinstance(type_, str) or type_ not in table_of:
         raise document.error(
             (*key, "type"), f"there is no {key[0][:-1]} {type_!r}{nearest(str(type_), table_of)}"
         )

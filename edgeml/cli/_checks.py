@@ -9,7 +9,7 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -138,7 +138,7 @@ def _is_installed(module: str) -> bool:
     return any(importlib.util.find_spec(name) is not None for name in names)
 
 
-def _two_owners(owners: dict[str, list[str]]) -> Iterator[Finding]:
+def _two_owners(owners: Mapping[str, list[str]]) -> Iterator[Finding]:
     """Find import folders into which two distributions have written, the last one winning."""
     for module in ("onnxruntime", "cv2", "edgeml"):
         found = sorted(set(owners.get(module, [])))

@@ -15,6 +15,8 @@ def line_of(event: Event) -> str:
     who = f"{event.source} {event.task}".strip()
     time = event.time.strftime("%H:%M:%S.%f")[:-3]
     text = f"{time}  {who}: {describe(event.data)}"
+    # A label may come from anywhere: what it holds must not steer the terminal.
+    text = "".join(c if c.isprintable() else "?" for c in text)
     return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 1]}…"
 
 

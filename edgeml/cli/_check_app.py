@@ -1,0 +1,63 @@
+"""What ``edgeml doctor app.toml`` looks at beyond the machine."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from edgeml._require import require
+from edgeml.cli._checks import Finding
+from edgeml.errors import EdgeMLError, PublishError
+
+if TYPE_CHECKING:
+    from edgeml.app import App
+    from edgeml.events import Broker
+
+_TIMEOUT = 5.0  # seconds that a broker may take to let us in
+
+
+def check_app(path: str) -> list[Finding]:
+    """Read an app.toml, make what it describes without opening it, and ask its broker."""
+    from edgeml.app import load_app
+
+    try:
+        app = load_app(path)
+        app.build()
+    except EdgeMLError as error:
+        return [Finding(path, "error", str(error))]
+    config = app.config
+    found = f"{len(config.sources)} sources, {len(config.tasks)} tasks"
+    return [Finding(path, "ok", found), *_broker(app)]
+
+
+def _broker(app: App) -> Iterator[Finding]:
+    mqtt = app.config.mqtt
+    if mqtt is None or app.sink is None:
+        return
+    if mqtt.embedded:
+        there = importlib.util.find_spec("amqtt") is not None
+        fix = None if there else 'pip install "edgeml-runtime[broker]"'
+        yield Finding("broker", "ok" if there else "error", "embedded", fix)
+        return
+    broker = app.sink.broker
+    try:
+        asyncio.run(_ask(broker))
+    except (EdgeMLError, OSError) as error:
+        yield Finding("broker", "error", str(error))
+    else:
+        yield Finding("broker", "ok", f"{broker.address} lets us in")
+
+
+async def _ask(broker: Broker) -> None:
+    aiomqtt = require("aiomqtt", extra="mqtt", purpose="[mqtt]")
+    try:
+        async with asyncio.timeout(_TIMEOUT), broker.client():
+            pass
+    except aiomqtt.MqttError as error:
+        raise broker.failure(error) from error
+    except TimeoutError:
+        raise PublishError(
+            f"{broker.address} does not answer within {_TIMEOUT:g} s; is the address right?"
+        ) from None
