@@ -214,9 +214,15 @@ def make_decoder(spec: Any, *, model: str) -> Decoder:
 
 def _best_class(scores: Floats, min_score: float) -> tuple[NDArray[np.intp], Floats, Any]:
     """Return row number, score and class of the rows [n, classes] that reach the score."""
-    best = scores.max(axis=1, initial=0)
-    keep = np.flatnonzero(best >= min_score)
-    return keep, best[keep].astype(np.float32), scores[keep].argmax(axis=1)
+    if scores.flags.c_contiguous and scores.size:
+        # Nearly all rows are background. One flat comparison finds the others in a sixth of
+        # the time that the maximum of every row takes.
+        hits = np.flatnonzero(scores.reshape(-1) >= min_score)
+        keep = np.unique(hits // scores.shape[1])
+    else:
+        keep = np.flatnonzero(scores.max(axis=1, initial=0) >= min_score)
+    rows = scores[keep]
+    return keep, rows.max(axis=1, initial=0).astype(np.float32), rows.argmax(axis=1)
 
 
 def _corners(xywh: Floats, size: tuple[int, int], normalized: bool) -> Floats:

@@ -26,7 +26,7 @@ class FaceDetector(FrameTask):
     """Find faces, with eyes, nose, mouth and ears: `Faces` for each frame, best first.
 
     The shipped model is BlazeFace for short range: faces up to about 2 m from the camera,
-    at least a tenth of the picture wide.
+    at least a sixth of the picture wide.
 
     Args:
         model: Path, URL, ``"edgeml:NAME"``, or a `Session`; a BlazeFace.

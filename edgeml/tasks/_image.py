@@ -103,10 +103,10 @@ class ImagePreprocess:
         """
         if isinstance(spec, ImagePreprocess):
             return spec
-        if not isinstance(spec, Mapping) or spec.get("type", "image") != "image":
+        if not isinstance(spec, Mapping) or not spec or spec.get("type", "image") != "image":
             raise ModelError(
                 f"{model} says nothing of how a picture becomes its input: expected metadata "
-                f"edgeml.preprocess of type image, received {spec!r}. Pass "
+                f"edgeml.preprocess of type image, received {spec or 'none'!r}. Pass "
                 f"preprocess=ImagePreprocess(height=…, width=…, …)"
             )
         try:

@@ -44,6 +44,11 @@ class Timed(Stage):
         self._last[item.source] = item.t
         return self._next(item)
 
+    def aclose(self) -> None:
+        """Forget everything."""
+        self._memory.clear()
+        self._last.clear()
+
     def _next(self, sample: Sample[Any]) -> Any:
         raise NotImplementedError
 
