@@ -116,7 +116,8 @@ def validate(
         checked = model.model_validate_json(json.dumps(table, default=str), strict=True)
     except pydantic.ValidationError as error:
         problems = {_name_of(e["loc"]): e for e in reversed(error.errors(include_url=False))}
-        name = min(problems, key=lambda n: document.line_of((*key, n)) or 0)
+        # What is missing comes last: often it is there, with a typing mistake in its name.
+        name = min(problems, key=lambda n: (n not in table, document.line_of((*key, n)) or 0))
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         message = _explain(name, problems[name], table, options)
         raise document.error((*key, name), message + more) from None

@@ -40,6 +40,8 @@ async def supervise(app: App, *, seconds: float | None, grace: float = GRACE) ->
         if len(signals) > 1:
             running.cancel()
             _restore(loop)
+        else:
+            log.info("stopping when what is on its way has arrived; Ctrl-C again stops at once")
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, on_signal, number)
