@@ -7,6 +7,7 @@ import glob
 import importlib.util
 import os
 import platform
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -45,6 +46,12 @@ _GROUPS = {
     "/dev/i2c-*": "i2c",
 }
 
+# Programs that read a board's own camera: board, program, Debian package.
+_CAMERA_PROGRAMS = (
+    ("Raspberry Pi", "rpicam-vid", "rpicam-apps"),
+    ("Jetson", "gst-launch-1.0", "gstreamer1.0-tools"),
+)
+
 Status = Literal["ok", "info", "warning", "error"]
 
 
@@ -73,7 +80,7 @@ def check_machine() -> list[Finding]:
         *_runtimes(),
         *_extras(),
         *_two_owners(metadata.packages_distributions()),
-        *_system_packages(),
+        *_system_packages(_model()),
         *_permissions(_GROUPS),
         *_cache(),
     ]
@@ -86,7 +93,7 @@ def _python() -> Iterator[Finding]:
 
 
 def _hardware() -> Iterator[Finding]:
-    model = _first_line("/proc/device-tree/model") or platform.machine()
+    model = _model() or platform.machine()
     yield Finding("machine", "info", f"{model}, {cores()} cores, {platform.system()} "
                   f"{platform.release()}")  # fmt: skip
     total, available = _memory()
@@ -165,12 +172,18 @@ def _preferred(found: list[str]) -> str:
     )
 
 
-def _system_packages() -> Iterator[Finding]:
+def _system_packages(model: str) -> Iterator[Finding]:
     if _is_installed("sounddevice") and ctypes.util.find_library("portaudio") is None:
         yield Finding(
             "PortAudio", "warning", "the library is missing; Microphone and Speaker need it",
             "sudo apt install libportaudio2",
         )  # fmt: skip
+    for board, program, package in _CAMERA_PROGRAMS:
+        if board in model and shutil.which(program) is None:
+            yield Finding(
+                program, "warning", 'it is missing; Camera("csi:0") needs it',
+                f"sudo apt install {package}",
+            )  # fmt: skip
 
 
 def _permissions(groups: dict[str, str]) -> Iterator[Finding]:
@@ -204,8 +217,10 @@ def _cache() -> Iterator[Finding]:
         yield Finding("cache", "ok", str(folder))
 
 
-def _first_line(path: str) -> str:
+def _model() -> str:
+    """Return the name of the board; empty on a computer without one."""
     try:
-        return Path(path).read_text(encoding="utf-8", errors="replace").strip("\x00\n ")
+        text = Path("/proc/device-tree/model").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
+    return text.strip("\x00\n ")

@@ -87,7 +87,9 @@ class View:
             lost = f", {causes(sink.dropped)}" if sink.dropped else ""
             counts = f", {sink.published} published, {sink.queued} queued{lost}"
             header.append(counts, style="not bold")
-        lines = Text("\n".join(tuple(self.events)) or "nothing yet", no_wrap=True, overflow="ellipsis")
+        lines = Text(
+            "\n".join(tuple(self.events)) or "nothing yet", no_wrap=True, overflow="ellipsis"
+        )
         return Group(
             header,
             self._sources(stats.sources),

@@ -60,6 +60,13 @@ def test_two_distributions_in_one_import_folder_are_found() -> None:
     assert list(_checks._two_owners(alone)) == []
 
 
+def test_a_board_without_its_camera_program_names_the_package(monkeypatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    (finding,) = _checks._system_packages("Raspberry Pi 5 Model B Rev 1.0")
+    assert finding.fix == "sudo apt install rpicam-apps"
+    assert list(_checks._system_packages("")) == []
+
+
 def test_a_missing_extra_names_the_command(monkeypatch) -> None:
     monkeypatch.setattr(_checks, "EXTRAS", {"cpu": ("no_such_module",), "audio": ("json", "nope")})
     cpu, audio = _checks._extras()
