@@ -10,16 +10,10 @@ from numpy.typing import NDArray
 
 from edgeml.errors import InputError, ModelError
 from edgeml.streams import Sample, Stage
+from edgeml.tasks._arguments import check_seconds, check_share
+from edgeml.tasks._outputs import check_finite, pick_output, probabilities
 from edgeml.tasks._results import Activity
-from edgeml.tasks._task import (
-    Model,
-    Task,
-    check_finite,
-    check_seconds,
-    check_share,
-    pick_output,
-    probabilities,
-)
+from edgeml.tasks._task import Model, Task
 from edgeml.tasks._timing import Smooth
 
 if TYPE_CHECKING:

@@ -5,17 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from edgeml.tasks._arguments import check_seconds, check_share
 from edgeml.tasks._image import ImagePreprocess, check_frame
+from edgeml.tasks._outputs import check_finite, pick_output, probabilities
 from edgeml.tasks._results import Classification
-from edgeml.tasks._task import (
-    FrameTask,
-    Model,
-    check_finite,
-    check_seconds,
-    check_share,
-    pick_output,
-    probabilities,
-)
+from edgeml.tasks._task import FrameTask, Model
 from edgeml.tasks._timing import Smooth
 
 if TYPE_CHECKING:

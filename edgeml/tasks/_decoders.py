@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeml.errors import ModelError
-from edgeml.tasks._task import ACTIVATIONS, Arrays, softmax
+from edgeml.tasks._outputs import ACTIVATIONS, Arrays, softmax
 
 Floats = NDArray[np.float32]
 

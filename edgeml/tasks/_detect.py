@@ -8,18 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgeml.errors import ModelError
+from edgeml.tasks._arguments import check_names, check_seconds, check_share
 from edgeml.tasks._decoders import Candidates, Decoder, make_decoder
 from edgeml.tasks._image import ImagePreprocess, Placement, check_frame
 from edgeml.tasks._nms import nms
+from edgeml.tasks._outputs import check_finite
 from edgeml.tasks._results import Box, Detection, Detections
-from edgeml.tasks._task import (
-    FrameTask,
-    Model,
-    check_finite,
-    check_names,
-    check_seconds,
-    check_share,
-)
+from edgeml.tasks._task import FrameTask, Model
 from edgeml.tasks._track import Track
 
 if TYPE_CHECKING:

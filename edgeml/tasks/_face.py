@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeml.errors import ModelError
+from edgeml.tasks._arguments import check_share
 from edgeml.tasks._image import ImagePreprocess, Placement, check_frame
 from edgeml.tasks._nms import weighted_nms
+from edgeml.tasks._outputs import Arrays, check_finite, sigmoid
 from edgeml.tasks._results import Box, Face, Faces
-from edgeml.tasks._task import Arrays, FrameTask, Model, check_finite, check_share, sigmoid
+from edgeml.tasks._task import FrameTask, Model
 
 if TYPE_CHECKING:
     from edgeml.events import Output

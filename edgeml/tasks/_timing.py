@@ -8,7 +8,7 @@ from typing import Any
 
 from edgeml.errors import InputError
 from edgeml.streams import SKIP, Sample, Stage
-from edgeml.tasks._task import check_seconds
+from edgeml.tasks._arguments import check_seconds
 
 Key = Callable[[Any], Hashable]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from edgeml.streams import Sample
+from edgeml.tasks._arguments import check_seconds
 from edgeml.tasks._results import Detection, Detections
-from edgeml.tasks._task import check_seconds
 from edgeml.tasks._timing import Timed
 
 

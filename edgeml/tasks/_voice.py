@@ -9,9 +9,11 @@ import numpy as np
 
 from edgeml.errors import ModelError
 from edgeml.streams import Sample
+from edgeml.tasks._arguments import check_seconds, check_share
 from edgeml.tasks._audio import Floats, Windows, check_audio
+from edgeml.tasks._outputs import check_finite, pick_output
 from edgeml.tasks._results import Speech
-from edgeml.tasks._task import Model, Task, check_finite, check_seconds, check_share, pick_output
+from edgeml.tasks._task import Model, Task
 
 if TYPE_CHECKING:
     from edgeml.events import Output
