@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import socket
@@ -13,11 +14,12 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from edgeml.app._config import AppConfig, read_config
-from edgeml.app._construct import construct
+from edgeml.app._construct import call, construct
 from edgeml.app._report import Report
 from edgeml.errors import PipelineError
 from edgeml.events import Broker, EmbeddedBroker, Event, MqttSink
 from edgeml.streams import Chain, Pipeline, Source, Stats, tee
+from edgeml.tasks import Changed
 
 log = logging.getLogger("edgeml.app")
 
@@ -130,8 +132,13 @@ class App:
         return branches if len(branches) == 1 else [tee(*branches)]
 
     def _way_out(self, name: str, task: str) -> list[Any]:
-        report = Report(task, self._tell, name=f"{name} events")
-        return [report] if self._sink is None else [report, self._sink]
+        steps: list[Any] = [Report(task, self._tell, name=f"{name} events")]
+        config = self.config.tasks.get(task)
+        if config is not None and config.changes:
+            changed = functools.partial(Changed, config.heartbeat, name=f"{name} changes")
+            key = (*config.key, "heartbeat")
+            steps.insert(0, call(self.config.document, key, changed, {}))
+        return steps if self._sink is None else [*steps, self._sink]
 
     def _tell(self, event: Event) -> None:
         with self._lock:

@@ -24,6 +24,11 @@ _TOP = {
     "sources": Option(dict[str, Any], None),
     "tasks": Option(dict[str, Any], None),
 }
+_OF_TASKS = {
+    "source": Option(str),
+    "changes": Option(bool, False),
+    "heartbeat": Option(float, None),
+}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -55,6 +60,8 @@ class TaskConfig:
         name: Its name.
         kind: What its `type` stands for.
         source: Name of the source, or of the task, whose output it takes.
+        changes: Report a result only when its state is another than before.
+        heartbeat: With `changes`, report one after this many seconds all the same.
         options: What is set, by the constructor's keywords.
     """
 
@@ -62,6 +69,8 @@ class TaskConfig:
     kind: Kind
     source: str
     options: Mapping[str, Any]
+    changes: bool = False
+    heartbeat: float | None = None
 
     @property
     def key(self) -> Key:
@@ -164,9 +173,11 @@ def _read_tasks(document: Document, tables: Mapping[str, Any]) -> dict[str, Task
         key = ("tasks", name)
         if name in document.data["sources"]:
             raise document.error(key, f"there is a source named {name}, too; rename one of them")
-        own = {"source": Option(str)}
-        kind, options = _read_table(document, key, tables[name], kinds.TASKS, own)
-        found[name] = TaskConfig(name, kind, options.pop("source"), options)
+        kind, options = _read_table(document, key, tables[name], kinds.TASKS, _OF_TASKS)
+        own = {option: options.pop(option) for option in _OF_TASKS if option in options}
+        if "heartbeat" in own and not own.get("changes"):
+            raise document.error((*key, "heartbeat"), "means nothing without changes = true")
+        found[name] = TaskConfig(name, kind, options=options, **own)
     return found
 
 

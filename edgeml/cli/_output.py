@@ -10,7 +10,7 @@ from typing import Any
 
 def print_json(value: Any) -> None:
     """Print a value as one line of JSON, at once: a reader waits for each line."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
+    sys.stdout.write(json.dumps(value, allow_nan=False) + "\n")
     sys.stdout.flush()
 
 

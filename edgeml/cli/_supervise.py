@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgeml.app import App
@@ -23,13 +23,15 @@ async def supervise(app: App, *, seconds: float | None, grace: float = GRACE) ->
 
     Args:
         app: What to run.
-        seconds: How long; None is until its sources end.
+        seconds: How long, from when all models are loaded; None is until its sources end.
         grace: Longest time to drain, seconds; then it is cancelled.
 
     Raises:
         EdgeMLError: the app failed.
     """
     loop = asyncio.get_running_loop()
+    opened = asyncio.Event()
+    (app.pipeline or app.build()).on("state", lambda _: opened.set())
     running = asyncio.create_task(app.run(), name="app")
     stop = asyncio.Event()
     signals: list[int] = []
@@ -45,19 +47,28 @@ async def supervise(app: App, *, seconds: float | None, grace: float = GRACE) ->
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, on_signal, number)
-    stopped = asyncio.create_task(stop.wait())
+    ends: list[asyncio.Task[Any]] = [asyncio.create_task(stop.wait())]
+    if seconds is not None:
+        ends.append(asyncio.create_task(_after(opened, seconds)))
     try:
-        await asyncio.wait([running, stopped], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([running, *ends], return_when=asyncio.FIRST_COMPLETED)
         if not running.done():
             await _drain(app, running, grace)
         if not running.cancelled():
             running.result()
     finally:
-        stopped.cancel()
+        for end in ends:
+            end.cancel()
         running.cancel()
         await asyncio.wait([running])
         _restore(loop)
     return signals[0] if signals else None
+
+
+async def _after(opened: asyncio.Event, seconds: float) -> None:
+    """Return some seconds after the sources have begun to open: all else is open then."""
+    await opened.wait()
+    await asyncio.sleep(seconds)
 
 
 async def _drain(app: App, running: asyncio.Task[None], grace: float) -> None:

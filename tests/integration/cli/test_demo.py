@@ -17,7 +17,7 @@ COMMAND = [sys.executable, "-m", "edgeml", "demo"]
 
 def test_the_demo_streams_all_three_and_publishes() -> None:
     ended = subprocess.run(
-        [*COMMAND, "--seconds", "6", "--json"], capture_output=True, text=True, timeout=100
+        [*COMMAND, "--seconds", "4", "--json"], capture_output=True, text=True, timeout=100
     )
     assert ended.returncode == 0, ended.stderr
     *events, summary = map(json.loads, ended.stdout.splitlines())

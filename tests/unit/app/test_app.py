@@ -91,6 +91,20 @@ async def test_one_source_feeds_several_tasks_and_tasks_feed_tasks(folder) -> No
     assert {event.source for event in seen} == {"watch"}
 
 
+async def test_only_changes_are_reported_when_asked(folder) -> None:
+    (folder / "rules.py").write_text("def half(sample): return sample.seq // 5 % 2 == 1")
+    text = WATCH + python("half", "watch", "half") + "changes = true\n"
+    app, seen = make(folder, text)
+    await app.run()
+    assert [event.data for event in seen] == [False, True, False, True]
+    app, seen = make(folder, text + "heartbeat = 0.03\n")
+    await app.run()
+    assert len(seen) == 8
+    app, _ = make(folder, text + "heartbeat = -1.0\n")
+    with pytest.raises(ConfigError, match=r":10: tasks\.half\.heartbeat: .*heartbeat must be"):
+        app.build()
+
+
 async def test_stop_ends_a_run_from_any_thread(folder, no_thread_left) -> None:
     app, seen = make(folder, WATCH.replace("csv", "csv", 1) + 'pace = "realtime"\nloop = true\n')
     first = asyncio.Event()

@@ -110,6 +110,9 @@ BAD = {
         "13: sources.hall: no task uses its sound; add one with source = \"hall\", or remove it",
     ),
     "task named like a source": ("[tasks.wake]", "[tasks.hall]", "25: tasks.hall: there is a sour"),
+    "heartbeat alone": (
+        "min_score = 0.5", "heartbeat = 1.0", "23: tasks.people.heartbeat: means nothing without",
+    ),
     "mqtt without host": ('host = "broker.local"\n', "", "4: mqtt: which broker? expected host ="),
     "mqtt unknown key": ("home_assistant", "home_asistant", "6: mqtt.home_asistant: unknown key;"),
     "mqtt wrong type": ("home_assistant = true", 'port = "x"', "6: mqtt.port: expected a whole nu"),
