@@ -128,8 +128,12 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def main(name: str, packages: Sequence[str], run: Callable[[Report, argparse.Namespace], None],
-         add_arguments: Callable[[argparse.ArgumentParser], None] | None = None) -> None:  # fmt: skip
+def main(
+    name: str,
+    packages: Sequence[str],
+    run: Callable[[Report, argparse.Namespace], None],
+    add_arguments: Callable[[argparse.ArgumentParser], object] | None = None,
+) -> None:
     """Run a benchmark as a command: ``--quick``, ``--json FILE``."""
     parser = argparse.ArgumentParser(prog=f"benchmarks/{name}.py")
     parser.add_argument("--quick", action="store_true", help="under a minute, for a first look")

@@ -9,11 +9,15 @@ import argparse
 
 from _report import Report, main
 from streaming_costs import fused, hops, loop_lag, many_cameras, overload
+from streaming_video import pinned, uploads, videos
 
 SMALL_MODEL = "edgeml:activity_watch_int8.onnx"
 BUSY_MODEL = "edgeml:efficientnet_lite0_int8.onnx"
 
 CASES = {
+    "videos": videos,
+    "pinned": pinned,
+    "uploads": uploads,
     "hops": hops,
     "fused": fused,
     "lag": lambda report, quick: loop_lag(report, BUSY_MODEL, quick=quick),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -67,7 +66,7 @@ def hops(report: Report, *, quick: bool) -> None:
         ours.append((asyncio.run(through_stages(6)) - asyncio.run(through_stages(1))) / 5 * 1e6)
     compare(
         report, "async hop", "time", "us", ours, peer, "asyncio.Queue relay",
-        better="lower", target=0.5, note="target: at most 2x; ours also calls a stage and keeps the ledger",
+        better="lower", target=0.5, note="target: at most 2x; ours calls a stage, too",
     )  # fmt: skip
 
 
@@ -230,28 +229,4 @@ def many_cameras(report: Report, model: str, *, quick: bool) -> None:
     compare(
         report, "16 cameras into one small model", "CPU a frame", "ms", ours, peer, "one camera",
         better="lower", target=1 / 1.15, note="target: at most 1.15x",
-    )  # fmt: skip
-
-
-def uploads(report: Report, frame: np.ndarray, latency_ms: float, payload: int) -> None:
-    """What staying on the device saves: bytes and time a frame against an upload."""
-    import cv2
-
-    bits = 300_000
-    sizes = [len(cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, q])[1]) for q in (85,)]
-    jpeg = statistics.median(sizes)
-    report.add(
-        Row(
-            "a frame on the device or uploaded", "latency", "ms", "lower", latency_ms,
-            peer=jpeg * 8 / bits * 1e3, peer_name="JPEG (quality 85) at 300 kbit/s, transfer alone",
-            ratio=jpeg * 8 / bits * 1e3 / latency_ms,
-            note="ours: arrival to result, measured; peer: measured bytes over the line rate",
-        )
-    )  # fmt: skip
-    report.add(
-        Row(
-            "a frame on the device or uploaded", "bytes sent", "B", "lower", payload,
-            peer=jpeg, peer_name="JPEG (quality 85)", ratio=jpeg / payload,
-            note="ours: one MQTT event",
-        )
     )  # fmt: skip

@@ -178,7 +178,10 @@ def _spec(detail: Mapping[str, Any]) -> TensorSpec:
 
 
 def read_props(content: bytes) -> dict[str, str]:
-    """Return our keys from the model's metadata entry `edgeml`; {} when there is none."""
+    """Return our keys from the model's metadata entry `edgeml`; {} when there is none.
+
+    The entry is one JSON object whose keys lack the prefix ``edgeml.``.
+    """
     try:
         schema = importlib.import_module("ai_edge_litert.schema_py_generated")
     except ImportError:  # tflite-runtime has no schema; the task's arguments say what is needed
@@ -189,7 +192,10 @@ def read_props(content: bytes) -> dict[str, str]:
         if entry.Name() == _ENTRY.encode():
             data = model.Buffers(entry.Buffer()).DataAsNumpy().tobytes()
             try:
-                return {str(k): str(v) for k, v in json.loads(data).items()}
+                return {
+                    f"edgeml.{key}": value if isinstance(value, str) else json.dumps(value)
+                    for key, value in json.loads(data).items()
+                }
             except (ValueError, AttributeError) as error:
                 raise ModelFormatError(f"metadata entry {_ENTRY!r} is not JSON: {error}") from error
     return {}

@@ -92,6 +92,7 @@ class Node:
         self.inlets: list[Edge] = []
         self.outlet = Outlet(runner)
         self.task: asyncio.Task[None] | None = None
+        self.is_closing = False
 
     @property
     def steps(self) -> Sequence[Any]:
@@ -114,6 +115,7 @@ class Node:
         except Exception as error:
             self.runner.fail(error)
         finally:
+            self.is_closing = True
             for edge in self.inlets:
                 edge.abandon(cause)
             self.drop_in_flight(cause)

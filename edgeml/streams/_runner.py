@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("edgeml.streams")
 
+_CLOSE_TIMEOUT = 5.0  # seconds that a step may take to deliver what it holds
+
 
 @dataclass(frozen=True)
 class Drop:
@@ -195,9 +197,12 @@ class Runner:
     async def _shut_down(self) -> None:
         """Cancel what still runs, upstream first, so that nothing is sent to what is closed."""
         for node in self.nodes:
-            if node.task is not None and not node.task.done():
-                node.task.cancel()
-                await asyncio.wait([node.task])
+            if node.task is None or node.task.done():
+                continue
+            if node.is_closing:  # by itself: it may have things to deliver yet
+                await asyncio.wait([node.task], timeout=_CLOSE_TIMEOUT)
+            node.task.cancel()
+            await asyncio.wait([node.task])
 
     async def open(self, nodes: Iterable[Node]) -> None:
         """Open the steps of nodes, all at once; if one fails, close the others."""

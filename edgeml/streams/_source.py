@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeVar, cast
 
@@ -48,6 +48,7 @@ class Source(Composable, Generic[T]):
         live: The source runs in real time and cannot be paused.
         clock: The pipeline's clock.
         state: See `SourceState`.
+        reconnects: How often the device was lost.
 
     Example:
         >>> import asyncio, edgeml
@@ -104,6 +105,11 @@ class Source(Composable, Generic[T]):
         A sync iterable is read on the loop, so it must not block; a `BlockingSource` may.
         """
         return _IterableSource(items, name=name)
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """Items that the driver lost before they arrived, by cause."""
+        return {}
 
     async def _open(self) -> None:
         """Acquire the device. On failure, leave nothing open."""

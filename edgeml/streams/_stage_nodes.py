@@ -23,7 +23,7 @@ from edgeml.streams._calls import (
     wrap,
 )
 from edgeml.streams._counters import Counters
-from edgeml.streams._edge import Edge, EndOfStream, Token
+from edgeml.streams._edge import Edge, EndOfStream, Item, Token
 from edgeml.streams._nodes import Node
 from edgeml.streams._stage import SKIP, Retry, Stage
 from edgeml.streams._workers import Workers
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("edgeml.streams")
 
 _MAX_HUNG_THREADS = 8  # of one node; more means that every call hangs
+_CALL_TIME = 10e6  # ns that a call with several items may take
 _CLOSE_TIMEOUT = 2.0  # seconds that calls which run may take to return when all is over
 
 
@@ -224,7 +225,8 @@ class ConcurrentNode(StageNode):
     """Calls in flight at once, their results in order: threads, or tasks of one async stage.
 
     One more call than `concurrency` is queued for the threads, so that a thread that is
-    done finds its next call at once, without a way round the loop.
+    done finds its next call at once, without a way round the loop. When short calls follow
+    one another without loss, several items go into one call, for the same reason.
     """
 
     def __init__(self, runner: Runner, stages: Sequence[Stage], tail: Sequence[Stage]) -> None:
@@ -232,7 +234,7 @@ class ConcurrentNode(StageNode):
         self.in_threads = not stages[0].is_async
         self.timeout = stages[0].timeout if self.in_threads else None
         self._workers: Workers | None = None
-        self._pending: deque[asyncio.Future[Outcome]] = deque()
+        self._pending: deque[asyncio.Future[list[Outcome]]] = deque()
 
     async def work(self) -> None:
         """Feed the calls and emit their outcomes, until both are through."""
@@ -243,11 +245,12 @@ class ConcurrentNode(StageNode):
         feeder = asyncio.create_task(self._feed(slots, calls), name=f"{self.name} feeder")
         try:
             while True:
-                (value, future), token, _ = calls.get_nowait() or await calls.get()
-                outcome = await self._result_of(value, future)
+                (items, future), _, _ = calls.get_nowait() or await calls.get()
+                outcomes = await self._outcomes_of(items, future)
                 self._pending.popleft()
                 slots.release()
-                await self.finish(value, outcome, token)
+                for (value, token, _), outcome in zip(items, outcomes, strict=False):
+                    await self.finish(value, outcome, token)
         except EndOfStream:
             await feeder
         finally:
@@ -264,27 +267,39 @@ class ConcurrentNode(StageNode):
         try:
             while True:
                 await slots.acquire()
-                value, token, _ = inlet.get_nowait() or await inlet.get()
-                self.begin()
-                future = self._submit(value)
+                items = [inlet.get_nowait() or await inlet.get()]
+                more = (inlet.get_nowait() for _ in range(self._more(inlet)))
+                items += [item for item in more if item is not None]
+                for _ in items:
+                    self.begin()
+                future = self._submit([value for value, _, _ in items])
                 self._pending.append(future)
-                calls.put_nowait((value, future), token)
+                calls.put_nowait((items, future), items[0][1])
         except EndOfStream:
             calls.close()
 
-    def _submit(self, value: Any) -> asyncio.Future[Outcome]:
-        if self._workers is None:
-            return asyncio.create_task(call_one(self.stages[0], value), name=self.name)
-        return self._workers.submit(run_stages, self.stages, value, self.stop_event)
+    def _more(self, inlet: Edge) -> int:
+        """Return how many items may go into a call beside the first."""
+        if not self.in_threads or self.timeout is not None or type(inlet) is not Edge:
+            return 0
+        in_time = int(_CALL_TIME / self.service) - 1 if self.service else 0
+        return max(0, min(len(inlet) // self.concurrency, in_time))
 
-    async def _result_of(self, value: Any, future: asyncio.Future[Outcome]) -> Outcome:
+    def _submit(self, values: list[Any]) -> asyncio.Future[list[Outcome]]:
+        if self._workers is None:
+            return asyncio.create_task(_call_each(self.stages[0], values), name=self.name)
+        return self._workers.submit(_run_each, self.stages, values, self.stop_event)
+
+    async def _outcomes_of(
+        self, items: list[Item], future: asyncio.Future[list[Outcome]]
+    ) -> list[Outcome]:
         if self.timeout is None:
             return await future
         stage = self.stages[0]
         attempts = stage.on_error.attempts if isinstance(stage.on_error, Retry) else 0
         for attempt in range(attempts + 1):
             if attempt:
-                future = self._submit(value)
+                future = self._submit([items[0][0]])
             await asyncio.wait([future], timeout=self.timeout)
             if future.done():
                 return future.result()
@@ -299,9 +314,9 @@ class ConcurrentNode(StageNode):
         assert self._workers is not None
         if is_fatal(stage, error) or self._workers.hung > _MAX_HUNG_THREADS:
             outcome.fatal = (stage, error)
-        return outcome
+        return [outcome]
 
-    def _give_up(self, future: asyncio.Future[Outcome]) -> None:
+    def _give_up(self, future: asyncio.Future[list[Outcome]]) -> None:
         assert self._workers is not None
         self._workers.abandon(future)
         log.warning("%s: a call hangs; %d thread(s) left behind", self.name, self._workers.hung)
@@ -314,3 +329,17 @@ class ConcurrentNode(StageNode):
 
 def _no_drop(edge: Edge, value: Any, cause: str, n: int) -> None:
     """Items in flight are counted by the stage, not by the queue of calls."""
+
+
+def _run_each(stages: Sequence[Stage], values: list[Any], stop: threading.Event) -> list[Outcome]:
+    """Run items through sync stages in the calling thread, up to the first fatal error."""
+    outcomes = []
+    for value in values:
+        outcomes.append(run_stages(stages, value, stop))
+        if outcomes[-1].fatal is not None:
+            break
+    return outcomes
+
+
+async def _call_each(stage: Stage, values: list[Any]) -> list[Outcome]:
+    return [await call_one(stage, value) for value in values]

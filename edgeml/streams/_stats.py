@@ -36,7 +36,7 @@ class SourceStats:
         state: ``"flowing"``, ``"reconnecting"`` …
         in_: Items that arrived.
         out: Items of this source that reached an end or left through a sink.
-        dropped: Items lost in queues, by cause.
+        dropped: Items lost by cause, in the driver (before they arrived) and in queues.
         fps: Mean arrivals a second.
         latency: From arrival to the end, ms.
         reconnects: How often the connection was lost.
@@ -147,11 +147,14 @@ def stats_of(runner: Runner, events_lost: int = 0) -> Stats:
 
 def _source_stats(runner: Runner, node: SourceNode) -> SourceStats:
     ledger = runner.sources[node.name]
+    dropped = dict(ledger.dropped)
+    for cause, n in node.source.dropped.items():
+        dropped[cause] = dropped.get(cause, 0) + n
     return SourceStats(
         state=node.source.state,
         in_=ledger.in_,
         out=ledger.out,
-        dropped=dict(ledger.dropped),
+        dropped=dropped,
         fps=ledger.rate(),
         latency=Latency.of(ledger.latency),
         reconnects=node.source.reconnects,

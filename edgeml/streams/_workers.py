@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import queue
 import threading
+import time
+import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 R = TypeVar("R")
+
+
+_all: weakref.WeakSet[Workers] = weakref.WeakSet()
+
+_EXIT_TIME = 2.0  # seconds that calls which run may take to return when the program ends
 
 
 class _Call:
@@ -48,6 +56,7 @@ class Workers:
         self._calls: dict[asyncio.Future[Any], _Call] = {}
         self._alive = 0
         self._gone: asyncio.Future[None] | None = None
+        _all.add(self)
         self.hung = 0
 
     def submit(self, fn: Callable[..., R], *args: Any) -> asyncio.Future[R]:
@@ -135,3 +144,13 @@ class Workers:
         for thread in self._threads:
             thread.join(0.1)  # it has said so already: this is the last of its frames
         return True
+
+
+@atexit.register
+def _leave_native_code() -> None:
+    """Let calls that run return: a thread inside a C++ library aborts an interpreter that ends."""
+    deadline = time.monotonic() + _EXIT_TIME
+    for workers in list(_all):
+        workers.close()
+        for thread in workers._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))

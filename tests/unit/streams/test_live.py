@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 import time
 
@@ -427,3 +429,58 @@ async def test_swap_a_stage_between_two_items():
     await running
     assert [n for _, n in seen] == list(range(len(seen)))  # none lost, none twice
     assert [tag for tag, _ in seen] == sorted((tag for tag, _ in seen), reverse=True)
+
+
+async def test_a_sink_that_closes_when_the_run_is_cancelled_may_finish():
+    delivered = []
+
+    class Buffered(Sink):
+        async def aclose(self):
+            await asyncio.sleep(0.05)
+            delivered.append("all")
+
+    class Endless(Source[int]):
+        async def _read(self):
+            await asyncio.sleep(0)
+            return 1
+
+    pipeline = Endless() | Buffered()
+    running = asyncio.create_task(pipeline.run())
+    await pipeline.once("result")
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert delivered == ["all"]
+
+
+async def test_losses_inside_a_driver_are_in_the_figures():
+    class Lossy(Ticks):
+        @property
+        def dropped(self):
+            return {"driver-overflow": 3}
+
+    pipeline = Lossy(2, name="mic") | (lambda s: s)
+    await pipeline.run()
+    assert pipeline.stats().sources["mic"].dropped == {"driver-overflow": 3}
+
+
+def test_a_program_that_ends_inside_native_code_ends_well():
+    """Leaving the loop and the program at once must not tear a thread out of a library."""
+    program = """
+import asyncio, time
+from edgeml.streams import Source
+
+def work(n):
+    time.sleep(0.2)
+    return n
+
+async def main():
+    async for item in Source.of(range(100)) | work:
+        break
+
+asyncio.run(main())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
