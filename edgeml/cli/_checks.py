@@ -27,7 +27,7 @@ EXTRAS = {
     "cpu": ("onnxruntime",),
     "litert": ("ai_edge_litert",),
     "camera": ("cv2", "av"),
-    "audio": ("sounddevice", "soundfile", "soxr"),
+    "audio": ("sounddevice", "soundfile", "soxr", "pymicro_features"),
     "sensors": ("serial", "pynmea2", "gpiod"),
     "mqtt": ("aiomqtt",),
     "broker": ("amqtt",),
