@@ -32,6 +32,7 @@ EXTRAS = {
     "mqtt": ("aiomqtt",),
     "broker": ("amqtt",),
     "app": ("pydantic", "rich"),
+    "train": ("onnx",),
 }
 # Stand-ins that are as good where they are installed.
 _ALTERNATIVES = {"ai_edge_litert": "tflite_runtime"}

@@ -13,7 +13,8 @@ ROOT = Path(__file__).parents[3]
 _IMPORT_NAMES = {
     "onnxruntime": "onnxruntime", "ai-edge-litert": "ai_edge_litert", "av": "av",
     "opencv-python-headless": "cv2", "sounddevice": "sounddevice", "soundfile": "soundfile",
-    "soxr": "soxr", "pymicro-features": "pymicro_features", "pyserial": "serial", "pynmea2": "pynmea2", "gpiod": "gpiod",
+    "soxr": "soxr", "pymicro-features": "pymicro_features", "pyserial": "serial",
+    "pynmea2": "pynmea2", "gpiod": "gpiod", "onnx": "onnx",
     "aiomqtt": "aiomqtt", "amqtt": "amqtt", "pydantic": "pydantic", "rich": "rich",
 }  # fmt: skip
 
