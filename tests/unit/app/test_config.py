@@ -178,3 +178,10 @@ def test_the_guide_names_every_option() -> None:
         own = set(kind.options()) - set(kinds.SOURCES["gps"].options())
         assert all(f"`{option}`" in guide for option in own), name
     assert all(f"`{option}`" in guide for option in mqtt_options())
+
+
+def test_the_example_is_what_the_demo_runs() -> None:
+    root = Path(__file__).parents[3]
+    config = read_config(root / "examples" / "demo.toml")
+    assert set(config.sources) == {"street", "room", "watch"}
+    assert (root / "edgeml" / "app" / "demo.toml").read_text() == config.document.text
