@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator
+import time
+from collections import deque
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Any, Literal
 
 from edgeml._require import require
-from edgeml.errors import DeviceLost
-from edgeml.events._connection import Broker
+from edgeml.errors import DeviceLost, PublishError
+from edgeml.events._connection import Broker, Connection
+from edgeml.events._topic import check_filter
 from edgeml.streams import Backoff, Sample, Source
 
 log = logging.getLogger("edgeml.events")
+
+_MAX_WAITING = 1000  # messages
 
 
 class MqttSource(Source[Sample[Any]]):
@@ -21,7 +27,8 @@ class MqttSource(Source[Sample[Any]]):
 
     `Sample.data` is the decoded JSON, or bytes; ``meta["topic"]`` is the topic and
     ``meta["retained"]`` tells a message that the broker had kept. A payload that is too
-    large or no JSON is counted and left out.
+    large or no JSON is counted and left out. Messages that are published while the
+    connection is broken are not received.
 
     Args:
         topics: Topic filters; ``+`` and ``#`` as in MQTT.
@@ -32,7 +39,8 @@ class MqttSource(Source[Sample[Any]]):
         options: As for `Source`.
 
     Attributes:
-        malformed: Messages that were left out.
+        dropped: Messages left out, by cause: ``"malformed"``, ``"too-large"``,
+            ``"overflow"`` when nobody took them in time.
 
     Example:
         ``edgeml.MqttSource("home/+/motion", broker="broker.local") | on_motion``
@@ -52,6 +60,10 @@ class MqttSource(Source[Sample[Any]]):
         super().__init__(**{"name": "mqtt-source", "reconnect": Backoff(), **options})
         if not topics:
             raise ValueError("MqttSource: give at least one topic filter, such as 'home/#'")
+        for topic in topics:
+            check_filter(topic)
+        if qos not in (0, 1, 2):
+            raise ValueError(f"qos must be 0, 1 or 2; received {qos!r}")
         if payload not in ("json", "bytes"):
             raise ValueError(f'payload must be "json" or "bytes"; received {payload!r}')
         self.topics = topics
@@ -59,53 +71,102 @@ class MqttSource(Source[Sample[Any]]):
         self.qos = qos
         self.payload = payload
         self.max_bytes = max_bytes
-        self.malformed = 0
+        self._dropped: dict[str, int] = {}
+        self._waiting: deque[tuple[Any, int]] = deque()
+        self._bytes = 0
+        self._news = asyncio.Event()
         self._stack: AsyncExitStack | None = None
-        self._messages: AsyncIterator[Any] | None = None
+        self._connection: Connection | None = None
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """Messages left out, by cause."""
+        return dict(self._dropped)
 
     async def _open(self) -> None:
-        self._aiomqtt = require("aiomqtt", extra="mqtt", purpose="MQTT")
-        stack = AsyncExitStack()
+        aiomqtt = require("aiomqtt", extra="mqtt", purpose="MQTT")
+        connect = self.broker.connect(role=self.name, inbox=lambda maxsize: _Inbox(self))
         try:
-            client = await stack.enter_async_context(self.broker.client())
-            for topic in self.topics:
-                await client.subscribe(topic, qos=self.qos)
-        except self._aiomqtt.MqttError as error:
-            await self._leave(stack)
-            raise DeviceLost(str(self.broker.failure(error)), device=self.name) from error
-        self._stack = stack
-        self._messages = aiter(client.messages)
+            async with AsyncExitStack() as stack:
+                connection = await stack.enter_async_context(connect)
+                for topic in self.topics:
+                    granted = await connection.client.subscribe(topic, qos=self.qos)
+                    if any(code.is_failure for code in granted):
+                        who = self.broker.username or "a client without username"
+                        raise aiomqtt.MqttError(f"may not read {topic!r}: check what {who} may do")
+                connection.lost.add_done_callback(lambda _: self._news.set())
+                self._connection = connection
+                self._stack = stack.pop_all()
+        except PublishError as error:
+            raise DeviceLost(str(error), device=self.name) from error
 
     async def _read(self) -> Sample[Any]:
-        assert self._messages is not None
         while True:
-            try:
-                message = await anext(self._messages)
-            except self._aiomqtt.MqttError as error:
-                raise DeviceLost(str(self.broker.failure(error)), device=self.name) from error
+            message, arrived = await self._next()
             topic = str(message.topic)
             try:
                 data = self._decode(message.payload)
-            except ValueError as error:
-                self.malformed += 1
-                level = logging.WARNING if self.malformed == 1 else logging.DEBUG
-                log.log(level, "%s: a message on %s is left out: %s", self.name, topic, error)
+            except (ValueError, RecursionError) as error:
+                self._drop("malformed", f"on {topic}: {error}")
                 continue
-            sample: Sample[Any] = self._sample(data, topic=topic, retained=message.retain)
-            return sample
+            sample: Sample[Any] = self._sample(
+                data, t=arrived, topic=topic, retained=message.retain
+            )
+            return sample.replace(arrived=arrived)
+
+    async def _next(self) -> tuple[Any, int]:
+        """Return the next message and when it arrived, also one that came before a loss."""
+        connection = self._connection
+        assert connection is not None
+        while not self._waiting:
+            if connection.lost.done():
+                raise DeviceLost(f"{self.broker.address}: the connection broke", device=self.name)
+            self._news.clear()
+            await self._news.wait()
+        message, arrived = self._waiting.popleft()
+        self._bytes -= len(message.payload)
+        return message, arrived
 
     def _decode(self, payload: bytes) -> Any:
-        if len(payload) > self.max_bytes:
-            raise ValueError(f"{len(payload)} bytes, more than max_bytes={self.max_bytes}")
-        return bytes(payload) if self.payload == "bytes" else json.loads(payload)
+        return payload if self.payload == "bytes" else json.loads(payload, parse_constant=_refuse)
+
+    def _receive(self, message: Any) -> None:
+        """Take a message from the network; on the loop."""
+        size = len(message.payload)
+        if size > self.max_bytes:
+            self._drop("too-large", f"on {message.topic}: {size} bytes, max_bytes={self.max_bytes}")
+            return
+        self._waiting.append((message, time.monotonic_ns()))
+        self._bytes += size
+        while len(self._waiting) > _MAX_WAITING or self._bytes > 8 * self.max_bytes:
+            oldest, _ = self._waiting.popleft()
+            self._bytes -= len(oldest.payload)
+            self._drop("overflow", f"{_MAX_WAITING} messages or {8 * self.max_bytes} bytes wait")
+        self._news.set()
+
+    def _drop(self, cause: str, detail: str) -> None:
+        if cause not in self._dropped:
+            log.warning(
+                "%s: a message is left out (%s) %s; more of these are counted without a log line",
+                self.name, cause, detail,
+            )  # fmt: skip
+        self._dropped[cause] = self._dropped.get(cause, 0) + 1
 
     async def _close(self) -> None:
         stack, self._stack = self._stack, None
         if stack is not None:
-            await self._leave(stack)
+            try:
+                await stack.aclose()
+            except PublishError as error:
+                log.debug("%s: while disconnecting: %s", self.name, error)
 
-    async def _leave(self, stack: AsyncExitStack) -> None:
-        try:
-            await stack.aclose()
-        except self._aiomqtt.MqttError as error:
-            log.debug("%s: while disconnecting: %s", self.name, error)
+
+class _Inbox:
+    """The queue in which aiomqtt puts what arrives: it outlives the connection."""
+
+    def __init__(self, source: MqttSource) -> None:
+        self.put_nowait = source._receive
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is no JSON")
