@@ -143,7 +143,8 @@ class Pipeline(Composable, Emitter):
         """Stop the sources, let what is on its way arrive, and wait for the end."""
         runner = self._running()
         runner.stop_sources()
-        await asyncio.wait([node.task for node in runner.nodes if node.task is not None])
+        if tasks := [node.task for node in runner.nodes if node.task is not None]:
+            await asyncio.wait(tasks)
 
     def _running(self) -> Runner:
         if self._runner is None or not self._runner.is_running:

@@ -208,7 +208,8 @@ class Source(Composable, Generic[T]):
         old, self.state = self.state, state
         if old == state:
             return
-        level = logging.WARNING if state in ("reconnecting", "failed") else logging.DEBUG
+        # A source that failed raises its error, which is for the caller to show.
+        level = logging.WARNING if state == "reconnecting" else logging.DEBUG
         log.log(level, "%s: %s%s", self.name, state, f": {reason}" if reason else "")
         if self._listener is not None:
             self._listener(old, state, reason)

@@ -188,9 +188,11 @@ def explain(stats: Stats) -> str:
         return f"Nothing has arrived yet: {waiting or 'there is no source'}."
     sentences = [_bottleneck(stats)]
     for name, source in stats.sources.items():
-        if source.dropped:
-            causes = ", ".join(f"{n} {c}" for c, n in source.dropped.items())
-            share = sum(source.dropped.values()) / max(source.in_, 1)
+        # What was on its way when the pipeline was ended was not lost to load.
+        lost = {c: n for c, n in source.dropped.items() if c not in ("ended", "cancelled")}
+        if lost:
+            causes = ", ".join(f"{n} {c}" for c, n in lost.items())
+            share = sum(lost.values()) / max(source.in_, 1)
             sentences.append(f"{share:.0%} of {name}'s {source.in_} items were lost ({causes}).")
         if source.state == "reconnecting":
             sentences.append(f"{name} is reconnecting.")
