@@ -4,6 +4,7 @@ python examples/own_stages.py
 """
 
 import asyncio
+import os
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -15,13 +16,13 @@ from edgeml.streams import SKIP, stage, take
 
 def sharpness(sample: edgeml.Sample) -> float:
     """Measure how sharp a frame is; a plain function runs in a worker thread."""
-    return float(cv2.Laplacian(sample.data, cv2.CV_64F).var())
+    return round(cv2.Laplacian(sample.data, cv2.CV_64F).var(), 1)
 
 
 async def only_changes(sample: edgeml.Sample) -> object:
     """Pass on what differs from the last value; an async function runs on the loop."""
     last, only_changes.last = only_changes.last, sample.data
-    return SKIP if last is not None and abs(sample.data - last) < 20 else sample
+    return SKIP if last is not None and abs(sample.data - last) < 5 else sample
 
 
 only_changes.last = None
@@ -47,7 +48,7 @@ async def main() -> None:
     pipeline.on("result", lambda sample: print(f"{sample.seq:5d}  {sample.data}"))
     await pipeline.run()
     print(pipeline.explain())
-    print(f"{len(list(FOLDER.iterdir()))} pictures in {FOLDER}")
+    print(f"{len(os.listdir(FOLDER))} pictures in {FOLDER}")
 
 
 if __name__ == "__main__":
