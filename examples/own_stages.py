@@ -20,12 +20,14 @@ def sharpness(sample: edgeml.Sample) -> float:
 
 
 async def only_changes(sample: edgeml.Sample) -> object:
-    """Pass on what differs from the last value; an async function runs on the loop."""
-    last, only_changes.last = only_changes.last, sample.data
-    return SKIP if last is not None and abs(sample.data - last) < 5 else sample
+    """Pass on what differs from the last one passed on; an async function runs on the loop."""
+    if abs(sample.data - only_changes.last) < 5:
+        return SKIP
+    only_changes.last = sample.data
+    return sample
 
 
-only_changes.last = None
+only_changes.last = -1000.0
 
 
 @stage(on_error="skip")
