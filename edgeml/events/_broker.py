@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from edgeml._require import require
+from edgeml.errors import PublishError
 
 
 class EmbeddedBroker:
@@ -15,6 +16,10 @@ class EmbeddedBroker:
 
     Args:
         port: TCP port; 0 takes a free one.
+
+    Raises:
+        PublishError: on entering: the port is taken.
+        MissingExtra: on entering: amqtt is not installed.
 
     Example:
         ``async with EmbeddedBroker() as broker: print(broker.port)``
@@ -26,6 +31,7 @@ class EmbeddedBroker:
 
     async def __aenter__(self) -> Self:
         amqtt = require("amqtt.broker", extra="broker", purpose="The embedded broker")
+        errors = require("amqtt.errors", extra="broker", purpose="The embedded broker")
         for name in ("amqtt", "transitions"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         if self.port == 0:
@@ -40,7 +46,13 @@ class EmbeddedBroker:
                 },
             }
         )
-        await self._broker.start()
+        try:
+            await self._broker.start()
+        except errors.BrokerError as error:
+            raise PublishError(
+                f"the embedded broker cannot listen on port {self.port} of 127.0.0.1; expected a "
+                f"free port, or 0 to take one: {error.__cause__ or error}"
+            ) from error
         return self
 
     async def __aexit__(

@@ -89,6 +89,8 @@ def as_json(value: Any) -> Any:
         return float(value) if math.isfinite(value) else None
     if isinstance(value, np.bool_):
         return bool(value)
+    if isinstance(value, Sample):
+        return as_json(value.data)
     if hasattr(value, "to_dict"):
         return as_json(value.to_dict())
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -99,8 +101,6 @@ def as_json(value: Any) -> Any:
         return as_json(value.tolist())
     if isinstance(value, list | tuple | set | frozenset):
         return [as_json(each) for each in value]
-    if isinstance(value, Sample):
-        return as_json(value.data)
     if isinstance(value, datetime.datetime):
         return value.isoformat()
     what = f"an array of {value.size} values" if isinstance(value, np.ndarray) else type(value)

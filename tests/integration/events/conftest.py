@@ -100,7 +100,7 @@ class Listener:
 
     async def close(self) -> None:
         if self.process.returncode is None:
-            self.process.terminate()
+            self.process.kill()
         await self.process.wait()
         await self._task
 
@@ -132,7 +132,8 @@ async def listen(until):
 async def _publish(port: int, topic: str, payload: str | bytes, *options: str) -> None:
     """Publish with mosquitto_pub."""
     process = await asyncio.create_subprocess_exec(
-        "mosquitto_pub", "-h", "127.0.0.1", "-p", str(port), "-t", topic, "-q", "1", "-s", *options,
+        "mosquitto_pub", "-h", "127.0.0.1", "-p", str(port), "-t", topic, "-q", "1",
+        "-s" if payload else "-n", *options,
         stdin=asyncio.subprocess.PIPE,
     )  # fmt: skip
     await process.communicate(payload if isinstance(payload, bytes) else payload.encode())

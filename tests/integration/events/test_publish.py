@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -79,16 +78,17 @@ asyncio.run(main())
 async def test_the_broker_publishes_the_last_will_of_a_killed_program(mosquitto, listen, until):
     server = mosquitto()
     listener = await listen(server.port)
-    process = subprocess.Popen(
-        [sys.executable, "-c", PUBLISHER, str(server.port)], cwd=Path(edgeml.__file__).parents[1]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", PUBLISHER, str(server.port), cwd=Path(edgeml.__file__).parents[1]
     )
     try:
         await until(lambda: listener.of("home"))
         process.send_signal(signal.SIGKILL)
         await until(lambda: listener.of("home/availability") == ["online", "offline"])
     finally:
-        process.kill()
-        process.wait()
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
     late = await listen(server.port)
     assert late.retained["home/availability"] == "offline"
 

@@ -19,7 +19,7 @@ async def reading(source):
 
     async def read():
         async for sample in source:
-            samples.append(sample)
+            samples.append(sample)  # noqa: PERF401 - who waits looks at the list meanwhile
 
     task = asyncio.create_task(read())
     try:
@@ -72,8 +72,7 @@ async def test_payloads_that_are_none_are_counted_and_left_out(mosquitto, publis
         await ready(publish, until, port, samples)
         bad = ["{", "", b"\xff\xfe", "[" * 100_000, '{"x": NaN}', "9" * 5000, "1 2"]
         for payload in bad:
-            options = ("-n",) if payload == "" else ()
-            await publish(port, "x", payload, *options)
+            await publish(port, "x", payload)
         await publish(port, "x", "1" * 200_001)
         await publish(port, "x", '"good"')
         await until(lambda: any(s.data == "good" for s in samples))
@@ -119,7 +118,7 @@ async def test_a_reader_that_stops_loses_the_oldest_and_counts_them(
     mosquitto, listen, numbers, until
 ):
     server = mosquitto()
-    source = MqttSource("edgeml/#", broker=server.broker(), reconnect=None)
+    source = MqttSource("edgeml/#", broker=server.broker(), payload="bytes", reconnect=None)
     sink = MqttSink(server.broker(), max_queue=2000)
     await sink.open()
     await until(lambda: sink.state == "connected")
@@ -128,7 +127,7 @@ async def test_a_reader_that_stops_loses_the_oldest_and_counts_them(
         await sink.send(sample)
     await until(lambda: sum(source.dropped.values()) == 500)
     first = await anext(source)
-    assert first.data["data"]["n"] == 500
+    assert json.loads(first.data)["data"]["n"] == 500
     assert source.dropped == {"overflow": 500}
     await source.aclose()
     await sink.aclose()
