@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 from types import TracebackType
@@ -28,6 +29,7 @@ class EmbeddedBroker:
     def __init__(self, port: int = 0) -> None:
         self.port = port
         self._broker: Any = None
+        self._writers: set[asyncio.StreamWriter] = set()
 
     async def __aenter__(self) -> Self:
         amqtt = require("amqtt.broker", extra="broker", purpose="The embedded broker")
@@ -46,6 +48,7 @@ class EmbeddedBroker:
                 },
             }
         )
+        self._serve, self._broker.stream_connected = self._broker.stream_connected, self._connected
         try:
             await self._broker.start()
         except errors.BrokerError as error:
@@ -61,4 +64,19 @@ class EmbeddedBroker:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        # amqtt leaves the connections of clients that are still there open.
+        writers = list(self._writers)
+        for writer in writers:
+            writer.close()
         await self._broker.shutdown()
+        await asyncio.gather(*(w.wait_closed() for w in writers), return_exceptions=True)
+
+    async def _connected(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, listener_name: str
+    ) -> None:
+        self._writers.add(writer)
+        try:
+            await self._serve(reader, writer, listener_name)
+        finally:
+            self._writers.discard(writer)
+            writer.close()
