@@ -7,7 +7,6 @@ import importlib.util
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from edgeml._require import require
 from edgeml.cli._checks import Finding
 from edgeml.errors import EdgeMLError, PublishError
 
@@ -51,12 +50,10 @@ def _broker(app: App) -> Iterator[Finding]:
 
 
 async def _ask(broker: Broker) -> None:
-    aiomqtt = require("aiomqtt", extra="mqtt", purpose="[mqtt]")
     try:
-        async with asyncio.timeout(_TIMEOUT), broker.client():
+        # In a role of its own: a running app with the same client_id must not be thrown out.
+        async with asyncio.timeout(_TIMEOUT), broker.connect(role="doctor"):
             pass
-    except aiomqtt.MqttError as error:
-        raise broker.failure(error) from error
     except TimeoutError:
         raise PublishError(
             f"{broker.address} does not answer within {_TIMEOUT:g} s; is the address right?"

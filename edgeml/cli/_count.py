@@ -7,7 +7,7 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from edgeml._require import require
+from edgeml.errors import PublishError
 
 if TYPE_CHECKING:
     from edgeml.events import MqttSink
@@ -26,14 +26,13 @@ class Subscriber:
 
     async def run(self) -> None:
         """Subscribe to everything the sink publishes; try until the broker is there."""
-        aiomqtt = require("aiomqtt", extra="mqtt", purpose="The demo's second client")
         while True:
             try:
-                async with self._sink.broker.client() as client:
-                    await client.subscribe(f"{self._sink.prefix}/#", qos=1)
-                    async for message in client.messages:
+                async with self._sink.broker.connect(role="count") as connection:
+                    await connection.client.subscribe(f"{self._sink.prefix}/#", qos=1)
+                    async for message in connection.client.messages:
                         self.counts[str(message.topic)] += 1
-            except aiomqtt.MqttError as error:
+            except PublishError as error:
                 log.debug("subscriber: %s", error)
                 await asyncio.sleep(_RETRY)
 
