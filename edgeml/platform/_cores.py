@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import os
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
 
 def cores(root: Path = Path("/")) -> int:
     """Return the cores this process may use: its CPU affinity, capped by its cgroup's quota.
+
+    It is also the budget of threads for native work: more only take turns.
 
     Args:
         root: Where /sys and /proc are; tests replace it.
@@ -19,20 +22,42 @@ def cores(root: Path = Path("/")) -> int:
         True
     """
     allowed = len(os.sched_getaffinity(0))
-    quota = _quota(root)
-    return allowed if quota is None else max(1, min(allowed, math.ceil(quota)))
+    quota = min(_quotas(root), default=math.inf)
+    return allowed if quota >= allowed else max(1, math.ceil(quota))
 
 
-def _quota(root: Path) -> float | None:
-    """Return the cgroup's CPU quota in cores, version 2 or 1; None when there is none."""
-    cgroup = root / "sys/fs/cgroup"
+def _quotas(root: Path) -> Iterator[float]:
+    """Yield the CPU quotas, in cores, of the process's cgroup and all above it."""
+    mount = root / "sys/fs/cgroup"
+    for folder in _groups(root, mount, ""):
+        yield from _quota(folder / "cpu.max")
+    for folder in _groups(root, mount / "cpu", "cpu"):
+        yield from _quota(folder / "cpu.cfs_quota_us", folder / "cpu.cfs_period_us")
+
+
+def _groups(root: Path, mount: Path, controller: str) -> Iterator[Path]:
+    """Yield the folder of the process's cgroup and those above it.
+
+    In a container the path may be that of the host, which is not mounted: its folders are
+    simply not there, and the mount itself is the container's group.
+    """
+    own = PurePosixPath("/")
     try:
-        quota, period = (cgroup / "cpu.max").read_text().split()[:2]
-        return None if quota == "max" else int(quota) / int(period)
+        for line in (root / "proc/self/cgroup").read_text().splitlines():
+            _, controllers, group = line.split(":", 2)
+            if controller in controllers.split(","):
+                own = PurePosixPath(group)
     except (OSError, ValueError):
         pass
+    for path in (own, *own.parents):
+        yield mount / str(path).lstrip("/")
+
+
+def _quota(*files: Path) -> Iterator[float]:
+    """Yield quota / period, from one file that holds both or from two; nothing without limit."""
     try:
-        used = int((cgroup / "cpu/cpu.cfs_quota_us").read_text())
-        return None if used <= 0 else used / int((cgroup / "cpu/cpu.cfs_period_us").read_text())
+        quota, period = " ".join(file.read_text() for file in files).split()
+        if int(quota) > 0:
+            yield int(quota) / int(period)
     except (OSError, ValueError, ZeroDivisionError):
-        return None
+        return  # no such group, or "max"

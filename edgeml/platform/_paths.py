@@ -15,12 +15,23 @@ def cache_dir() -> Path:
 
 
 def state_dir() -> Path:
-    """Return the folder for what must survive: ``$EDGEML_STATE_DIR``, else XDG's."""
+    """Return the folder for what must survive: ``$EDGEML_STATE_DIR``, else XDG's.
+
+    The folder need not exist.
+    """
     return _folder("EDGEML_STATE_DIR", "XDG_STATE_HOME", ".local/state")
 
 
 def _folder(own: str, xdg: str, fallback: str) -> Path:
     if set_by_user := os.environ.get(own):
-        return Path(set_by_user)
-    base = os.environ.get(xdg)
-    return (Path(base) if base else Path.home() / fallback) / "edgeml"
+        return Path(set_by_user).expanduser().absolute()
+    base = Path(os.environ.get(xdg, ""))
+    # The XDG rules say to ignore a path that is not absolute.
+    return (base if base.is_absolute() else _home() / fallback) / "edgeml"
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:  # a service whose user has no entry and no $HOME
+        return Path("/nonexistent")

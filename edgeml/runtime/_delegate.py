@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass
 
 from edgeml.errors import DelegateError
@@ -10,6 +11,8 @@ from edgeml.errors import DelegateError
 log = logging.getLogger("edgeml.runtime")
 
 AVAILABLE = ("cpu",)
+
+_ENTRY = re.compile(r"([a-z][a-z0-9_-]*)(?::([a-z0-9][a-z0-9_.-]*))?(!)?")
 
 
 @dataclass(frozen=True)
@@ -22,38 +25,46 @@ class Entry:
 
 
 def parse(delegate: str) -> tuple[Entry, ...]:
-    """Read a delegate string; ``"auto"`` is ``"cpu"`` for now.
+    """Read a delegate string.
 
     Raises:
-        DelegateError: an entry is empty.
+        DelegateError: it is not of the form ``name[:device][!][,…]``.
     """
-    entries = []
-    for text in delegate.split(","):
-        text = text.strip().lower()
-        required = text.endswith("!")
-        name, _, device = text.rstrip("!").partition(":")
-        if not name:
-            raise DelegateError(
-                f'delegate {delegate!r}: an entry is empty; expected entry[,entry…], such as "cpu"',
-                delegate=delegate,
-            )
-        entries.append(Entry("cpu" if name == "auto" else name, device or None, required))
-    return tuple(entries)
+    return tuple(_entry(text.strip().lower(), delegate) for text in delegate.split(","))
+
+
+def _entry(text: str, delegate: str) -> Entry:
+    match = _ENTRY.fullmatch(text)
+    if match is None:
+        raise DelegateError(
+            f"delegate {delegate!r}: expected name[:device][!], with commas between several, "
+            f'such as "cpu" or "npu,cpu"; received {text!r}',
+            delegate=delegate,
+        )
+    name, device, required = match.groups()
+    return Entry(name, device, required is not None)
 
 
 def choose(delegate: str) -> Entry:
-    """Return the first entry that can be had; each that cannot is logged.
+    """Return the first entry that can be had; each that cannot is logged with the reason.
 
     Raises:
         DelegateError: none can be had.
     """
-    entries = parse(delegate)
-    for entry in entries:
-        if entry.name in AVAILABLE:
+    reasons = []
+    for entry in parse(delegate):
+        if entry.name == "auto":
+            log.debug('delegate "auto": the CPU')
+            return Entry("cpu")
+        if entry.name not in AVAILABLE:
+            reasons.append(f"{entry.name}: this version runs models on the CPU only")
+        elif entry.device is not None:
+            reasons.append(f"{entry.name}:{entry.device}: the CPU has no devices to choose from")
+        else:
             return entry
-        log.warning("delegate %s cannot be had: this version runs models on the CPU", entry.name)
+        log.warning("delegate %s", reasons[-1])
     raise DelegateError(
-        f"no delegate of {delegate!r} can be had; available: {', '.join(AVAILABLE)}. Add cpu to "
-        f"the list to fall back to it",
+        f"no delegate of {delegate!r} can be had ({'; '.join(reasons)}); available: "
+        f"{', '.join(AVAILABLE)}. Add cpu to the list to fall back to it",
         delegate=delegate,
     )

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-from edgeml._require import require
 from edgeml.runtime._load import load, resolve
 from edgeml.runtime._metadata import Metadata
+from edgeml.runtime._onnx import OnnxSession
+from edgeml.runtime._onnx_file import read_onnx
 from edgeml.runtime._spec import TensorSpec
 
 
@@ -26,7 +25,7 @@ class ModelInfo:
         size: Bytes.
         inputs: What the model takes.
         outputs: What it returns.
-        ops: How many nodes of each operator there are in the file.
+        ops: How many nodes of each operator there are, subgraphs included.
         opsets: ONNX: version by domain.
         parameters: ONNX: numbers in the weights; None when unknown.
         metadata: The `edgeml.*` keys.
@@ -57,33 +56,35 @@ class ModelInfo:
 def inspect(path: str | os.PathLike[str]) -> ModelInfo:
     """Read a model's shapes, metadata, size and operators.
 
+    Args:
+        path: As for `load`.
+
     Raises:
         ModelError: as `load`, with which the model is opened.
-        MissingExtra: an ONNX model's operators need the `onnx` package.
+
+    Example:
+        >>> from edgeml.runtime import inspect
+        >>> info = inspect("edgeml:silero_vad.onnx")
+        >>> info.format, info.opsets["ai.onnx"], info.metadata.license
+        ('onnx', 15, 'MIT')
     """
     file = resolve(path)
     with load(file, threads=1) as session:
-        common = (os.fspath(path), file.stat().st_size, session)
-        if type(session).__name__ == "LiteRTSession":
-            ops = Counter(node.op for node in session.placement() if node.op != "DELEGATE")
-            return _info(*common, "tflite", ops, {}, None)
-        return _info(*common, "onnx", *_read_onnx(file))
-
-
-def _info(
-    path: str, size: int, session: Any, kind: str, ops: Counter[str], opsets: dict[str, int],
-    parameters: int | None,
-) -> ModelInfo:  # fmt: skip
-    return ModelInfo(
-        path, kind, size, session.inputs, session.outputs,
-        dict(ops.most_common()), opsets, parameters, session.metadata,
-    )  # fmt: skip
-
-
-def _read_onnx(file: Path) -> tuple[Counter[str], dict[str, int], int]:
-    onnx = require("onnx", extra="train", purpose="The list of a model's operators")
-    model = onnx.load(str(file), load_external_data=False)
-    ops = Counter(node.op_type for node in model.graph.node)
-    opsets = {opset.domain or "ai.onnx": opset.version for opset in model.opset_import}
-    parameters = sum(math.prod(tensor.dims) for tensor in model.graph.initializer)
-    return ops, opsets, parameters
+        # "DELEGATE" stands for what the runtime fused, not for an operator of the file.
+        ops = Counter(node.op for node in session.placement() if node.op != "DELEGATE")
+        opsets: Mapping[str, int] = {}
+        parameters = None
+        if isinstance(session, OnnxSession):
+            found = read_onnx(file, os.fspath(path))
+            ops, opsets, parameters = found.ops, found.opsets, found.parameters
+        return ModelInfo(
+            path=os.fspath(path),
+            format="onnx" if isinstance(session, OnnxSession) else "tflite",
+            size=file.stat().st_size,
+            inputs=session.inputs,
+            outputs=session.outputs,
+            ops=dict(ops.most_common()),
+            opsets=opsets,
+            parameters=parameters,
+            metadata=session.metadata,
+        )

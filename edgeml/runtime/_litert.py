@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,11 +11,21 @@ import numpy as np
 
 from edgeml.errors import InputError, MissingExtra, ModelError, ModelFormatError
 from edgeml.platform import cores
+from edgeml.runtime._errors import translated
 from edgeml.runtime._metadata import Metadata
 from edgeml.runtime._session import Arrays, Inputs, ModelStream, PlacedNode, Session
-from edgeml.runtime._spec import TensorSpec, check_inputs
+from edgeml.runtime._spec import TensorSpec, check_inputs, check_out
+from edgeml.runtime._stream import LockedStream
 
 _ENTRY = "edgeml"  # name of the metadata entry that holds our keys, as JSON
+
+# Operators that keep state in variable tensors, which reset_all_variables() clears.
+_RECURRENT = frozenset(
+    {
+        "BIDIRECTIONAL_SEQUENCE_LSTM", "BIDIRECTIONAL_SEQUENCE_RNN", "LSTM", "RNN", "SVDF",
+        "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN",
+    }
+)  # fmt: skip
 
 
 class LiteRTSession(Session):
@@ -26,68 +35,73 @@ class LiteRTSession(Session):
     kept for the next.
 
     Args:
-        path: Where the model comes from.
+        name: What the user calls the model.
         threads: Threads of one call; None is all cores that the process may use.
         content: The model's bytes.
     """
 
-    def __init__(self, path: str, threads: int | None, content: bytes) -> None:
+    def __init__(self, name: str, threads: int | None, content: bytes) -> None:
         super().__init__()
-        self.path = path
+        self.path = name
         self.delegate = "cpu"
         self._content = content
         self._threads = threads or cores()
         self._free: list[Any] = []
-        self._lock = threading.Lock()
-        self.metadata = Metadata.of(read_props(content), path)
         interpreter = self.new_interpreter()
+        self.metadata = Metadata.of(_read_props(content, name), name)
         self.inputs = tuple(_spec(d) for d in interpreter.get_input_details())
         self.outputs = tuple(_spec(d) for d in interpreter.get_output_details())
         self._ops = [(op["index"], op["op_name"]) for op in interpreter._get_ops_details()]
-        self.has_state = any(name == "VAR_HANDLE" for _, name in self._ops)
+        names = {name for _, name in self._ops}
+        self._has_resources = "VAR_HANDLE" in names
+        self.has_state = self._has_resources or not names.isdisjoint(_RECURRENT)
         self._free.append(interpreter)
 
     def new_interpreter(self) -> Any:
         """Return an interpreter with state of its own."""
         make = _interpreter_class()
-        try:
+        with translated(self.path, loading=True):
             interpreter = make(model_content=self._content, num_threads=self._threads)
             interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
-            raise ModelFormatError(f"{self.path}: {error}", path=self.path) from error
         return interpreter
 
     def run(self, inputs: Inputs, out: Mapping[str, np.ndarray[Any, Any]] | None = None) -> Arrays:
         """Run the model once; see `Session.run`."""
         self._check_open()
-        if self.has_state:
+        if self._has_resources:
             raise ModelError(
                 f"{self.path}: the model keeps state between calls, so it runs in a stream: "
                 f"session.stream().run(…)",
                 path=self.path,
             )
+        arrays = check_inputs(inputs, self.inputs)
+        into = check_out(out or {}, self.outputs)
         with self._lock:
             interpreter = self._free.pop() if self._free else None
-        interpreter = interpreter or self.new_interpreter()
-        try:
-            outputs = self.invoke(interpreter, inputs)
-        finally:
-            with self._lock:
+        if interpreter is None:
+            interpreter = self.new_interpreter()
+        elif self.has_state:
+            interpreter.reset_all_variables()
+        outputs = self.invoke(interpreter, arrays)
+        with self._lock:  # one that failed is not kept: it may be half resized
+            if not self._closed:
                 self._free.append(interpreter)
-        for name, array in (out or {}).items():
-            if name not in outputs or array.shape != outputs[name].shape:
+        for name, array in into.items():
+            if array.shape != outputs[name].shape:
                 raise InputError(
-                    f"out[{name!r}]: expected one of {', '.join(outputs)} in its shape"
+                    f"out[{name!r}]: expected shape {outputs[name].shape}, received {array.shape}",
+                    name=name,
+                    expected=outputs[name].shape,
+                    received=array.shape,
                 )
-            np.copyto(array, outputs[name], casting="no")
+            np.copyto(array, outputs[name])
             outputs[name] = array
         return outputs
 
-    def invoke(self, interpreter: Any, inputs: Inputs) -> Arrays:
+    def invoke(self, interpreter: Any, arrays: Arrays) -> Arrays:
         """Run one interpreter once."""
-        arrays = check_inputs(inputs, self.inputs)
         details = interpreter.get_input_details()
-        try:
+        with translated(self.path):
             resized = False
             for detail in details:
                 shape = arrays[detail["name"]].shape
@@ -99,11 +113,10 @@ class LiteRTSession(Session):
             for detail in details:
                 interpreter.set_tensor(detail["index"], arrays[detail["name"]])
             interpreter.invoke()
-        except (ValueError, RuntimeError) as error:
-            raise ModelError(f"{self.path}: {error}", path=self.path) from error
-        return {
-            d["name"]: interpreter.get_tensor(d["index"]) for d in interpreter.get_output_details()
-        }
+            return {
+                detail["name"]: interpreter.get_tensor(detail["index"])
+                for detail in interpreter.get_output_details()
+            }
 
     def stream(self, *, batch: int = 1, constants: Mapping[str, Any] | None = None) -> ModelStream:
         """Return a stream that owns an interpreter; see `Session.stream`."""
@@ -113,42 +126,38 @@ class LiteRTSession(Session):
         return LiteRTStream(self, constants or {})
 
     def placement(self) -> Sequence[PlacedNode]:
-        """Return where each node runs."""
+        """Return where each node runs; what XNNPACK took is one node, ``DELEGATE``."""
+        self._check_open()
         return [
             PlacedNode(str(index), name, "xnnpack" if name == "DELEGATE" else "cpu")
             for index, name in self._ops
         ]
 
     def close(self) -> None:
-        """Free the model; idempotent."""
+        """Free the model; see `Session.close`."""
         super().close()
         with self._lock:
             self._free.clear()
 
 
-class LiteRTStream(ModelStream):
+class LiteRTStream(LockedStream):
     """The state of a TFLite model: an interpreter of its own."""
 
     def __init__(self, session: LiteRTSession, constants: Mapping[str, Any]) -> None:
-        self._session = session
+        super().__init__(session)
+        self._model = session
         self._constants = constants
-        self.reset()
+        self._reset()
 
-    def run(self, inputs: Inputs) -> Arrays:
-        """Run one step."""
-        if self._interpreter is None:
-            raise ModelError(f"{self._session.path}: the stream is closed", path=self._session.path)
-        if isinstance(inputs, Mapping):
-            inputs = {**self._constants, **inputs}
-        return self._session.invoke(self._interpreter, inputs)
+    def _run(self, inputs: Inputs) -> Arrays:
+        arrays = check_inputs(self._named(inputs, self._constants), self._model.inputs)
+        return self._model.invoke(self._interpreter, arrays)
 
-    def reset(self) -> None:
-        """Forget what came before."""
-        # reset_all_variables() leaves resource variables, which these models use, as they are.
-        self._interpreter: Any = self._session.new_interpreter()
+    def _reset(self) -> None:
+        # reset_all_variables() leaves resource variables as they are.
+        self._interpreter: Any = self._model.new_interpreter()
 
-    def close(self) -> None:
-        """Free the state; idempotent."""
+    def _free(self) -> None:
         self._interpreter = None
 
 
@@ -177,7 +186,7 @@ def _spec(detail: Mapping[str, Any]) -> TensorSpec:
     )
 
 
-def read_props(content: bytes) -> dict[str, str]:
+def _read_props(content: bytes, name: str) -> dict[str, str]:
     """Return our keys from the model's metadata entry `edgeml`; {} when there is none.
 
     The entry is one JSON object whose keys lack the prefix ``edgeml.``.
@@ -189,13 +198,18 @@ def read_props(content: bytes) -> dict[str, str]:
     model = schema.Model.GetRootAsModel(content, 0)
     for i in range(model.MetadataLength()):
         entry = model.Metadata(i)
-        if entry.Name() == _ENTRY.encode():
+        if entry.Name() != _ENTRY.encode():
+            continue
+        try:
             data = model.Buffers(entry.Buffer()).DataAsNumpy().tobytes()
-            try:
-                return {
-                    f"edgeml.{key}": value if isinstance(value, str) else json.dumps(value)
-                    for key, value in json.loads(data).items()
-                }
-            except (ValueError, AttributeError) as error:
-                raise ModelFormatError(f"metadata entry {_ENTRY!r} is not JSON: {error}") from error
+            return {
+                f"edgeml.{key.removeprefix('edgeml.')}": (
+                    value if isinstance(value, str) else json.dumps(value)
+                )
+                for key, value in json.loads(data).items()
+            }
+        except (ValueError, AttributeError, RecursionError) as error:
+            raise ModelFormatError(
+                f"{name}: its metadata entry {_ENTRY!r} is not a JSON object: {error}", path=name
+            ) from error
     return {}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 import os
 from importlib import resources
 from pathlib import Path
 
 from edgeml.errors import DownloadError, ModelFormatError, ModelNotFound
 from edgeml.runtime._delegate import choose
-from edgeml.runtime._download import _hash, fetch
+from edgeml.runtime._download import check_sha256, fetch, file_hash, shown
 from edgeml.runtime._session import Session
 
 SHIPPED = "edgeml:"
@@ -51,19 +52,21 @@ def load(
     if threads is not None and threads < 1:
         raise ValueError(f"threads must be at least 1, or None for all; received {threads}")
     file = resolve(path, sha256)
-    head = _head(file)
+    name = shown(os.fspath(path)) if _is_url(os.fspath(path)) else os.fspath(path)
+    head = _head(file, name)
     if head[4:8] == b"TFL3":
         from edgeml.runtime._litert import LiteRTSession
 
-        return LiteRTSession(str(path), threads, file.read_bytes())
-    from edgeml.runtime._onnx import OnnxSession, is_onnx
-
-    if not is_onnx(head):
+        return LiteRTSession(name, threads, file.read_bytes())
+    # Field 1 of an ONNX file, a number: the version of its format.
+    if not head.startswith(b"\x08"):
         raise ModelFormatError(
-            f"{path}: neither an ONNX nor a TFLite model (it starts with {head[:8]!r})",
-            path=str(path),
+            f"{name}: neither an ONNX nor a TFLite model; it begins with {head[:8]!r}",
+            path=name,
         )
-    return OnnxSession(str(file), threads)
+    from edgeml.runtime._onnx import OnnxSession
+
+    return OnnxSession(name, threads, file)
 
 
 async def load_async(
@@ -78,45 +81,62 @@ async def load_async(
 
 
 def resolve(path: str | os.PathLike[str], sha256: str | None = None) -> Path:
-    """Return the local file of a path, a shipped model's name or a URL."""
+    """Return the local file of a path, a shipped model's name or a URL.
+
+    Raises:
+        ModelNotFound: there is no such file.
+        ModelFormatError: it is a folder, or no regular file.
+        DownloadError: the URL cannot be fetched, or the hash is another.
+    """
     text = os.fspath(path)
-    if text.startswith(("https://", "http://")):
+    sha256 = check_sha256(sha256)
+    if _is_url(text):
         return fetch(text, sha256)
-    if text.startswith(SHIPPED):
-        file = _shipped(text.removeprefix(SHIPPED))
-    else:
-        file = Path(text).expanduser()
-    if not file.exists():
-        raise ModelNotFound(f"{text}: there is no such file", path=text)
-    if file.is_dir():
-        raise ModelFormatError(f"{text}: expected a model file, received a folder", path=text)
-    if sha256 is not None and _hash(file) != sha256.lower():
+    file = _shipped(text.removeprefix(SHIPPED)) if text.startswith(SHIPPED) else _local(text)
+    if sha256 is not None and (received := file_hash(file)) != sha256:
         raise DownloadError(
-            f"{text}: expected sha256 {sha256.lower()}, received {_hash(file)}", url=text
+            f"{text}: expected sha256 {sha256}, received {received}",
+            path=text,
+            expected=sha256,
+            received=received,
         )
     return file
+
+
+def _is_url(text: str) -> bool:
+    return text.startswith(("https://", "http://"))
+
+
+def _local(text: str) -> Path:
+    file = Path(text).expanduser()
+    if file.is_file():
+        return file
+    if file.is_dir():
+        raise ModelFormatError(f"{text}: expected a model file, received a folder", path=text)
+    if file.exists():
+        raise ModelFormatError(f"{text}: expected a model file, received a device", path=text)
+    raise ModelNotFound(f"{text}: there is no such file", path=text)
 
 
 def _shipped(name: str) -> Path:
     folder = Path(str(resources.files("edgeml"))) / "models"
-    file = folder / name
-    if Path(name).name != name or not file.is_file():
-        models = sorted(p.name for p in folder.iterdir() if p.suffix in (".onnx", ".tflite"))
+    models = sorted(p.name for p in folder.iterdir() if p.suffix in (".onnx", ".tflite"))
+    if name not in models:
+        nearest = difflib.get_close_matches(name, models, n=1)
+        hint = f". Did you mean edgeml:{nearest[0]}?" if nearest else "."
         raise ModelNotFound(
-            f"edgeml:{name}: no such model ships with edgeml; there are {', '.join(models)}",
-            path=name,
+            f"{SHIPPED}{name}: no such model ships with edgeml{hint} There are {', '.join(models)}",
+            path=f"{SHIPPED}{name}",
         )
-    return file
+    return folder / name
 
 
-def _head(file: Path) -> bytes:
+def _head(file: Path, name: str) -> bytes:
     try:
         with file.open("rb") as opened:
             head = opened.read(16)
     except OSError as error:
-        raise ModelFormatError(
-            f"{file}: cannot be read: {error.strerror}", path=str(file)
-        ) from error
+        raise ModelFormatError(f"{name}: cannot be read: {error.strerror}", path=name) from error
     if not head:
-        raise ModelFormatError(f"{file}: the file is empty", path=str(file))
+        raise ModelFormatError(f"{name}: the file is empty", path=name)
     return head

@@ -45,19 +45,25 @@ class Metadata:
             ModelFormatError: a key is not what it should be, or the schema is newer than ours.
         """
         schema = props.get("edgeml.schema", str(SCHEMA))
-        if not schema.isdigit() or int(schema) > SCHEMA:
+        if not schema.isdecimal() or int(schema) > SCHEMA:
             raise ModelFormatError(
-                f"{path}: its metadata has schema {schema!r} and this edgeml reads {SCHEMA}; "
-                f"install a newer edgeml-runtime",
+                f"{path}: its metadata has edgeml.schema {schema!r}, and this edgeml reads up to "
+                f"{SCHEMA}; install a newer edgeml-runtime",
                 path=path,
             )
         labels = _read(props, "edgeml.labels", list, path) or []
+        state = _read(props, "edgeml.state", dict, path) or {}
+        if wrong := [value for value in state.values() if not isinstance(value, str)]:
+            raise ModelFormatError(
+                f"{path}: edgeml.state must name an output for each input; received {wrong[0]!r}",
+                path=path,
+            )
         return cls(
             task=props.get("edgeml.task", ""),
             labels=tuple(map(str, labels)),
             preprocess=_read(props, "edgeml.preprocess", dict, path) or {},
             postprocess=_read(props, "edgeml.postprocess", dict, path) or {},
-            state=_read(props, "edgeml.state", dict, path) or {},
+            state=state,
             license=props.get("edgeml.license", ""),
             origin=props.get("edgeml.origin", ""),
             props=dict(props),
@@ -70,7 +76,7 @@ def _read(props: Mapping[str, str], key: str, kind: type, path: str) -> Any:
         return None
     try:
         value = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelFormatError(f"{path}: {key} is not JSON: {error}", path=path) from error
     if not isinstance(value, kind):
         raise ModelFormatError(

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edgeml._require import require
-from edgeml.errors import InputError, ModelError
 from edgeml.platform import cores
 from edgeml.runtime._errors import translated
 from edgeml.runtime._metadata import Metadata
+from edgeml.runtime._onnx_file import check_external, read_onnx
 from edgeml.runtime._session import Arrays, Inputs, ModelStream, PlacedNode, Session
-from edgeml.runtime._spec import TensorSpec, check_inputs
+from edgeml.runtime._spec import TensorSpec, check_inputs, check_out
+from edgeml.runtime._state import find_state
+from edgeml.runtime._stream import LockedStream
 
 _DTYPES = {
     "float16": np.float16, "float": np.float32, "double": np.float64, "bool": np.bool_,
@@ -23,22 +25,21 @@ _DTYPES = {
     "string": object,
 }  # fmt: skip
 
-# How exporters name a state's output after its input.
-_STATE_NAMES = ("{}N", "{}n", "{}_out", "{}_n", "new_{}", "{}_new", "next_{}", "{}_next")
-
 
 class OnnxSession(Session):
     """An ONNX model on ONNX Runtime's CPU provider.
 
     Args:
-        path: File to load.
+        name: What the user calls the model.
         threads: Threads of one call; None is all cores that the process may use.
-        content: The model's bytes, when they don't come from the file.
+        file: File to load.
     """
 
-    def __init__(self, path: str, threads: int | None, content: bytes | None = None) -> None:
+    def __init__(self, name: str, threads: int | None, file: Path) -> None:
         super().__init__()
         ort = require("onnxruntime", extra="cpu", purpose="An ONNX model")
+        found = read_onnx(file, name)
+        check_external(found, file, name)
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads or cores()
         options.inter_op_num_threads = 1
@@ -46,39 +47,39 @@ class OnnxSession(Session):
         # Threads that spin take the cores from the rest of the pipeline.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-        with translated(path, loading=True):
-            self._ort = ort.InferenceSession(
-                content if content is not None else path,
-                options,
-                providers=["CPUExecutionProvider"],
+        # Else the runtime goes by the file's ending.
+        options.add_session_config_entry("session.load_model_format", "ONNX")
+        with translated(name, loading=True):
+            self._ort: Any = ort.InferenceSession(
+                str(file), options, providers=["CPUExecutionProvider"]
             )
-        self.path = path
+        self.path = name
         self.delegate = "cpu"
         self.inputs = tuple(_spec(node) for node in self._ort.get_inputs())
         self.outputs = tuple(_spec(node) for node in self._ort.get_outputs())
-        props = self._ort.get_modelmeta().custom_metadata_map
-        self.metadata = Metadata.of(props, path)
+        self.metadata = Metadata.of(self._ort.get_modelmeta().custom_metadata_map, name)
         self._names = [spec.name for spec in self.outputs]
+        self._any_shape = found.without_shape
+        self._nodes = found.nodes
 
     def run(self, inputs: Inputs, out: Mapping[str, np.ndarray[Any, Any]] | None = None) -> Arrays:
         """Run the model once; see `Session.run`."""
-        self._check_open()
-        arrays = check_inputs(inputs, self.inputs)
-        session = self._ort
-        with translated(self.path, loading=False):
-            if out is None:
+        session = self._open_session()
+        arrays = check_inputs(inputs, self.inputs, self._any_shape)
+        with translated(self.path):
+            if not out:
                 return dict(zip(self._names, session.run(self._names, arrays), strict=True))
-            return self._run_into(session, arrays, out)
+            return self._run_into(session, arrays, check_out(out, self.outputs))
 
     def _run_into(
         self, session: Any, arrays: Arrays, out: Mapping[str, np.ndarray[Any, Any]]
     ) -> Arrays:
-        specs = {spec.name: spec for spec in self.outputs}
         binding = session.io_binding()
-        for name, array in arrays.items():
-            binding.bind_cpu_input(name, np.ascontiguousarray(array))
+        # The binding holds addresses only: the arrays must live until the run is over.
+        bound = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        for name, array in bound.items():
+            binding.bind_cpu_input(name, array)
         for name, array in out.items():
-            _check_out(name, array, specs)
             binding.bind_output(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
         free = [name for name in self._names if name not in out]
         for name in free:
@@ -87,30 +88,36 @@ class OnnxSession(Session):
         values = dict(zip([*out, *free], binding.get_outputs(), strict=True))
         return {n: out[n] if n in out else values[n].numpy() for n in self._names}
 
+    def _open_session(self) -> Any:
+        session = self._ort  # taken first: another thread may close in between
+        self._check_open()
+        return session
+
     def stream(self, *, batch: int = 1, constants: Mapping[str, Any] | None = None) -> ModelStream:
         """Return a stream that owns the state; see `Session.stream`."""
-        pairs = dict(self.metadata.state) or _find_state(self.inputs, self.outputs)
-        names = {spec.name for spec in self.inputs}
-        if not pairs or not set(pairs) <= names or not set(pairs.values()) <= set(self._names):
-            raise ModelError(
-                f"{self.path}: no state is known; name the pairs in its metadata, as "
-                f"edgeml.state = {json.dumps({'INPUT': 'OUTPUT'})}. Inputs: {', '.join(names)}; "
-                f"outputs: {', '.join(self._names)}",
-                path=self.path,
-            )
+        self._check_open()
+        pairs = find_state(self.metadata.state, self.inputs, self.outputs, self.path)
         return OnnxStream(self, pairs, batch, constants or {})
 
     def placement(self) -> Sequence[PlacedNode]:
         """Return where each node runs, after the runtime's own fusions."""
-        self._check_open()
+        session = self._open_session()
+        if not hasattr(session, "get_provider_graph_assignment_info"):
+            # Before 1.24 the runtime does not tell; but there is one provider it may use.
+            return [PlacedNode(name, op, "CPUExecutionProvider") for name, op in self._nodes]
         return [
             PlacedNode(node.name, node.op_type, part.ep_name)
-            for part in self._ort.get_provider_graph_assignment_info()
+            for part in session.get_provider_graph_assignment_info()
             for node in part.get_nodes()
         ]
 
+    def close(self) -> None:
+        """Free the model; see `Session.close`."""
+        super().close()
+        self._ort = None  # a call in another thread holds it until it returns
 
-class OnnxStream(ModelStream):
+
+class OnnxStream(LockedStream):
     """The state of an ONNX model, as tensors that go from each output to its input."""
 
     def __init__(
@@ -120,32 +127,33 @@ class OnnxStream(ModelStream):
         batch: int,
         constants: Mapping[str, Any],
     ) -> None:
-        self._session = session
+        super().__init__(session)
         self._pairs = pairs
         self._constants = constants
-        specs = {spec.name: spec for spec in session.inputs}
         self._zeros = {
-            name: np.zeros([d if isinstance(d, int) else batch for d in spec.shape], spec.dtype)
-            for name, spec in specs.items()
-            if name in pairs
+            spec.name: np.zeros(
+                [d if isinstance(d, int) else batch for d in spec.shape], spec.dtype
+            )
+            for spec in session.inputs
+            if spec.name in pairs
         }
         self._state: Arrays = dict(self._zeros)
-        self._left = [s for s in session.inputs if s.name not in pairs and s.name not in constants]
 
-    def run(self, inputs: Inputs) -> Arrays:
-        """Run one step; returns the outputs that are not state."""
-        if not isinstance(inputs, Mapping):
-            if len(self._left) != 1:
-                names = ", ".join(spec.name for spec in self._left)
-                raise InputError(f"give a dict by name; the stream takes {names}")
-            inputs = {self._left[0].name: inputs}
-        outputs = self._session.run({**self._constants, **inputs, **self._state})
+    def _run(self, inputs: Inputs) -> Arrays:
+        named = self._named(inputs, self._constants, self._pairs)
+        outputs = self._session.run({**named, **self._state})
         self._state = {name: outputs.pop(output) for name, output in self._pairs.items()}
         return outputs
 
-    def reset(self) -> None:
-        """Forget what came before."""
+    def _reset(self) -> None:
         self._state = dict(self._zeros)
+
+    def _free(self) -> None:
+        self._state = {}
+
+
+def _zeros(spec: TensorSpec, batch: int) -> np.ndarray[Any, Any]:
+    return np.zeros([n if isinstance(n, int) else batch for n in spec.shape], spec.dtype)
 
 
 def _spec(node: Any) -> TensorSpec:
@@ -154,34 +162,3 @@ def _spec(node: Any) -> TensorSpec:
         return TensorSpec(node.name, (), np.dtype(object))
     dtype = np.dtype(_DTYPES.get(kind[len("tensor(") : -1], object))
     return TensorSpec(node.name, tuple(node.shape), dtype)
-
-
-def _find_state(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> dict[str, str]:
-    """Pair inputs with the outputs that are named after them and have their dtype and rank."""
-    found = {}
-    by_name = {spec.name: spec for spec in outputs}
-    for spec in inputs:
-        stem = spec.name.removesuffix("_in")
-        names = [pattern.format(stem) for pattern in _STATE_NAMES]
-        names += [spec.name.replace("past", "present")] if "past" in spec.name else []
-        for name in names:
-            other = by_name.get(name)
-            if other and (other.dtype, len(other.shape)) == (spec.dtype, len(spec.shape)):
-                found[spec.name] = name
-                break
-    return found
-
-
-def _check_out(name: str, array: np.ndarray[Any, Any], specs: Mapping[str, TensorSpec]) -> None:
-    if name not in specs:
-        raise InputError(f"out: the model has no output {name!r}; expected {', '.join(specs)}")
-    if array.dtype != specs[name].dtype or not array.flags.c_contiguous:
-        raise InputError(
-            f"out[{name!r}]: expected a C-contiguous array of {specs[name].dtype}, received "
-            f"{array.dtype}"
-        )
-
-
-def is_onnx(head: bytes) -> bool:
-    """Whether a file's first bytes may be an ONNX model's: field 1, `ir_version`, a varint."""
-    return len(head) > 1 and head[0] == 0x08

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
@@ -23,7 +24,13 @@ Inputs = Mapping[str, Any] | Any
 
 @dataclass(frozen=True)
 class PlacedNode:
-    """Where a node of the model runs."""
+    """Where a node of the model runs.
+
+    Attributes:
+        name: Name in the file, or what the runtime made of it when it fused nodes.
+        op: Its operator, such as ``"Conv"``.
+        delegate: What runs it, such as ``"CPUExecutionProvider"``.
+    """
 
     name: str
     op: str
@@ -49,6 +56,7 @@ class Session(ABC):
 
     def __init__(self) -> None:
         self._executor: ThreadPoolExecutor | None = None
+        self._lock = threading.Lock()
         self._closed = False
 
     @abstractmethod
@@ -58,10 +66,12 @@ class Session(ABC):
         Args:
             inputs: Arrays by input name, or one array when there is one input. float64
                 becomes float32; other dtypes must be what the model takes.
-            out: Arrays by output name to write into, without a copy.
+            out: Arrays by output name to write into; others are allocated. They must have
+                the output's dtype and shape and be C-contiguous.
 
         Returns:
-            All outputs by name; the arrays are the caller's.
+            All outputs by name; the arrays are the caller's. An output that is no tensor,
+            such as a classifier's probabilities by class, is a list.
 
         Raises:
             InputError: a name, shape or dtype is not what the model takes.
@@ -73,10 +83,7 @@ class Session(ABC):
 
         A cancelled call goes on in its thread, and its result is thrown away.
         """
-        self._check_open()
-        if self._executor is None:
-            self._executor = ThreadPoolExecutor(cores(), thread_name_prefix="edgeml-session")
-        return await asyncio.get_running_loop().run_in_executor(self._executor, self.run, inputs)
+        return await self._in_worker(self.run, inputs)
 
     @abstractmethod
     def stream(self, *, batch: int = 1, constants: Mapping[str, Any] | None = None) -> ModelStream:
@@ -87,7 +94,8 @@ class Session(ABC):
             constants: Inputs that stay the same, such as a sample rate.
 
         Raises:
-            ModelError: the model has no state.
+            ModelError: the model has no state that is declared in its metadata or known by
+                its names.
         """
 
     @abstractmethod
@@ -95,11 +103,24 @@ class Session(ABC):
         """Return where each node runs."""
 
     def close(self) -> None:
-        """Free the model; idempotent. Calls that run finish first."""
-        self._closed = True
-        if self._executor is not None:
-            self._executor.shutdown(wait=True)
-            self._executor = None
+        """Free the model and end its streams; idempotent.
+
+        Calls that run finish first; calls that wait for a thread fail as later ones do.
+        """
+        with self._lock:
+            self._closed = True
+            executor, self._executor = self._executor, None
+        if executor is not None:
+            executor.shutdown(wait=True)
+
+    async def _in_worker(self, call: Callable[[Inputs], Arrays], inputs: Inputs) -> Arrays:
+        """Call in one of the session's own threads, which are started when first needed."""
+        with self._lock:
+            self._check_open()
+            if self._executor is None:
+                self._executor = ThreadPoolExecutor(cores(), thread_name_prefix="edgeml-session")
+            future = self._executor.submit(call, inputs)
+        return await asyncio.wrap_future(future)
 
     def _check_open(self) -> None:
         if self._closed:
@@ -123,7 +144,8 @@ class Session(ABC):
 class ModelStream(ABC):
     """One stream of inputs through a model with state; made by `Session.stream`.
 
-    Not thread-safe: its calls follow one another.
+    Calls from several threads follow one another. A call that fails leaves the state as it
+    was; one whose `await` is cancelled may still complete and change it.
 
     Example:
         >>> import numpy as np, edgeml
@@ -136,18 +158,28 @@ class ModelStream(ABC):
 
     @abstractmethod
     def run(self, inputs: Inputs) -> Arrays:
-        """Run one step; returns the outputs that are not state."""
+        """Run one step; returns the outputs that are not state.
+
+        Args:
+            inputs: As for `Session.run`, without state and constants; one array when that
+                leaves one input.
+
+        Raises:
+            InputError: a name, shape or dtype is not what the model takes.
+            ModelError: the model failed, or the stream or its session is closed.
+        """
+
+    @abstractmethod
+    async def run_async(self, inputs: Inputs) -> Arrays:
+        """Run one step in a worker thread of the session's."""
 
     @abstractmethod
     def reset(self) -> None:
         """Forget what came before."""
 
-    def close(self) -> None:  # noqa: B027 - arrays need no closing
-        """Free the state; idempotent."""
-
-    async def run_async(self, inputs: Inputs) -> Arrays:
-        """Run one step in a worker thread."""
-        return await asyncio.to_thread(self.run, inputs)
+    @abstractmethod
+    def close(self) -> None:
+        """Free the state; idempotent. The session stays open."""
 
     def __enter__(self) -> Self:
         return self

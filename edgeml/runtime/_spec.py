@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,8 @@ class TensorSpec:
 
     Attributes:
         name: As in the file.
-        shape: A number for a fixed dimension, a name or None for a free one.
+        shape: A number for a fixed dimension, a name or None for a free one; () for a single
+            number, and where the file says nothing of the shape.
         dtype: NumPy's; `object` for strings, maps and sequences.
         scale: Of a quantized tensor: ``real = (quantized - zero_point) * scale``; else None.
         zero_point: See `scale`.
@@ -37,12 +38,20 @@ class TensorSpec:
 
 
 def check_inputs(
-    inputs: Mapping[str, Any] | Any, specs: Sequence[TensorSpec]
+    inputs: Mapping[str, Any] | Any,
+    specs: Sequence[TensorSpec],
+    any_shape: Collection[str] = (),
 ) -> dict[str, np.ndarray[Any, Any]]:
     """Return the inputs as arrays by name, in the dtypes that the model takes.
 
-    float64 becomes float32, as NumPy makes float64 of nearly everything; no other dtype is
-    changed.
+    float64 becomes float32, as NumPy makes float64 of nearly everything; no other dtype of
+    an array is changed. Python's numbers and lists become what the model takes, where no
+    value changes by that.
+
+    Args:
+        inputs: By name, or one array when there is one input.
+        specs: What the model takes.
+        any_shape: Names of the inputs of which the file says no shape.
 
     Raises:
         InputError: a name, shape or dtype is not what the model takes.
@@ -59,22 +68,30 @@ def check_inputs(
         raise InputError(
             f"the model has no input {unknown[0]!r}; expected {_names(specs)}",
             name=unknown[0],
+            expected=tuple(sorted(known)),
+            received=tuple(inputs),
         )
     if missing := [spec.name for spec in specs if spec.name not in inputs]:
         raise InputError(
             f"input {missing[0]!r} is missing; expected {_names(specs)}, "
             f"received {', '.join(inputs) or 'nothing'}",
             name=missing[0],
+            expected=tuple(sorted(known)),
+            received=tuple(inputs),
         )
-    return {spec.name: check_input(inputs[spec.name], spec) for spec in specs}
+    return {
+        spec.name: check_input(inputs[spec.name], spec, spec.name in any_shape) for spec in specs
+    }
 
 
-def check_input(value: Any, spec: TensorSpec) -> np.ndarray[Any, Any]:
+def check_input(value: Any, spec: TensorSpec, any_shape: bool = False) -> np.ndarray[Any, Any]:
     """Return one input as an array of the dtype that the model takes; see `check_inputs`."""
     array = _as_array(value, spec)
     if array.dtype == np.float64 and spec.dtype == np.float32:
         array = array.astype(np.float32)
-    if array.dtype != spec.dtype and not (spec.dtype == object and array.dtype.kind in "UO"):
+    if spec.dtype == object and array.dtype.kind in "UT":
+        array = array.astype(object)  # strings
+    if array.dtype != spec.dtype:
         raise InputError(
             f"input {spec.name!r}: expected dtype {spec.dtype}, received {array.dtype}; convert "
             f"it with .astype({str(spec.dtype)!r}) if that is what you mean",
@@ -82,11 +99,7 @@ def check_input(value: Any, spec: TensorSpec) -> np.ndarray[Any, Any]:
             expected=spec.dtype,
             received=array.dtype,
         )
-    fits = len(array.shape) == len(spec.shape) and all(
-        not isinstance(want, int) or want == have
-        for want, have in zip(spec.shape, array.shape, strict=True)
-    )
-    if not fits:
+    if not (any_shape or _fits(array.shape, spec.shape)):
         raise InputError(
             f"input {spec.name!r}: expected shape {_shape(spec.shape)}, received "
             f"{_shape(array.shape)}",
@@ -97,21 +110,60 @@ def check_input(value: Any, spec: TensorSpec) -> np.ndarray[Any, Any]:
     return array
 
 
+def check_out(
+    out: Mapping[str, np.ndarray[Any, Any]], specs: Sequence[TensorSpec]
+) -> Mapping[str, np.ndarray[Any, Any]]:
+    """Return the arrays to write into.
+
+    Raises:
+        InputError: there is no such output, or an array cannot take it.
+    """
+    by_name = {spec.name: spec for spec in specs}
+    for name, array in out.items():
+        if (spec := by_name.get(name)) is None:
+            raise InputError(
+                f"out: the model has no output {name!r}; expected {_names(specs)}", name=name
+            )
+        if spec.dtype == object:
+            raise InputError(f"out: {name!r} is not a tensor of numbers; leave it out", name=name)
+        usable = array.flags.c_contiguous and array.flags.writeable
+        if array.dtype != spec.dtype or not usable:
+            raise InputError(
+                f"out[{name!r}]: expected a writable C-contiguous array of {spec.dtype}, received "
+                f"{'one' if usable else 'a read-only or strided one'} of {array.dtype}",
+                name=name,
+                expected=spec.dtype,
+                received=array.dtype,
+            )
+    return out
+
+
+def _fits(shape: Sequence[int], wanted: Sequence[Dim]) -> bool:
+    return len(shape) == len(wanted) and all(
+        not isinstance(want, int) or want == have for want, have in zip(wanted, shape, strict=True)
+    )
+
+
 def _as_array(value: Any, spec: TensorSpec) -> np.ndarray[Any, Any]:
     if isinstance(value, np.ndarray):
         return value
-    if hasattr(value, "__dlpack__"):
-        return np.asarray(np.from_dlpack(value))
-    if isinstance(value, np.generic):
-        return np.asarray(value)
     try:
-        return np.asarray(value, dtype=spec.dtype)  # lists and numbers have no dtype of their own
-    except (TypeError, ValueError) as error:
+        if hasattr(value, "__dlpack__") and not isinstance(value, np.generic):
+            return np.asarray(np.from_dlpack(value))
+        array = np.asarray(value)
+        if isinstance(value, np.generic) or array.dtype == spec.dtype:
+            return array
+        # Lists and numbers have no dtype of their own; but 1.5 is no integer.
+        changed = array.astype(spec.dtype)
+        if array.dtype.kind in "biuf" and (spec.dtype.kind == "f" or np.all(changed == array)):
+            return changed
+    except (TypeError, ValueError, OverflowError, BufferError, RuntimeError) as error:
         raise InputError(
             f"input {spec.name!r}: expected an array of {spec.dtype}, received "
             f"{type(value).__name__} ({error})",
             name=spec.name,
         ) from error
+    return array
 
 
 def _names(specs: Sequence[TensorSpec]) -> str:
