@@ -72,11 +72,11 @@ class OnnxSession(Session):
             return self._run_into(session, arrays, check_out(out, self.outputs))
 
     def _run_into(
-        self, session: Any, arrays: Arrays, out: Mapping[str, np.ndarray[Any, Any]]
+        self, session: Any, inputs: Arrays, out: Mapping[str, np.ndarray[Any, Any]]
     ) -> Arrays:
         binding = session.io_binding()
         # The binding holds addresses only: the arrays must live until the run is over.
-        bound = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        bound = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
         for name, array in bound.items():
             binding.bind_cpu_input(name, array)
         for name, array in out.items():
@@ -85,8 +85,13 @@ class OnnxSession(Session):
         for name in free:
             binding.bind_output(name)
         session.run_with_iobinding(binding)
-        values = dict(zip([*out, *free], binding.get_outputs(), strict=True))
-        return {n: out[n] if n in out else values[n].numpy() for n in self._names}
+        values = binding.get_outputs()
+        if all(value.is_tensor() for value in values):
+            arrays = [value.numpy() for value in values]
+        else:  # maps and sequences
+            arrays = binding.copy_outputs_to_cpu()
+        outputs = dict(zip([*out, *free], arrays, strict=True)) | dict(out)
+        return {name: outputs[name] for name in self._names}
 
     def _open_session(self) -> Any:
         session = self._ort  # taken first: another thread may close in between

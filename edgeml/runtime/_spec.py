@@ -153,6 +153,8 @@ def _as_array(value: Any, spec: TensorSpec) -> np.ndarray[Any, Any]:
         array = np.asarray(value)
         if isinstance(value, np.generic) or array.dtype == spec.dtype:
             return array
+        if array.dtype == object:
+            raise TypeError("it is not made of numbers")
         # Lists and numbers have no dtype of their own; but 1.5 is no integer.
         changed = array.astype(spec.dtype)
         if array.dtype.kind in "biuf" and (spec.dtype.kind == "f" or np.all(changed == array)):
