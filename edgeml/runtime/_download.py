@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import tempfile
+import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
@@ -68,7 +69,7 @@ def fetch(url: str, sha256: str | None) -> Path:
 
 def shown(url: str) -> str:
     """Return a URL without what may be secret in it: user, password and query."""
-    parts = urllib.parse.urlsplit(url)
+    parts = _split(url)
     return urllib.parse.urlunsplit((parts.scheme, parts.netloc.split("@")[-1], parts.path, "", ""))
 
 
@@ -89,8 +90,16 @@ def check_sha256(sha256: str | None) -> str | None:
     return sha256 and sha256.lower()
 
 
+def _split(url: str) -> urllib.parse.SplitResult:
+    """Split a URL; one that is none has no host."""
+    try:
+        return urllib.parse.urlsplit(url)
+    except ValueError:  # such as a bracket without its pair
+        return urllib.parse.SplitResult(url.split(":")[0], "", "", "", "")
+
+
 def _check_url(url: str, sha256: str | None) -> None:
-    parts = urllib.parse.urlsplit(url)
+    parts = _split(url)
     if not parts.hostname or "@" in parts.netloc:
         raise DownloadError(
             f"{shown(url)}: expected https://HOST/PATH, without a user or password in it",
@@ -155,6 +164,8 @@ def _download(url: str, sha256: str | None, file: IO[bytes], folder: Path) -> st
     except DownloadError:
         raise
     except (OSError, http.client.HTTPException, ValueError) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # it is a reply, too, with a connection
         raise DownloadError(
             f"{shown(url)}: cannot be fetched ({error}), and is not in the cache {folder}",
             url=shown(url),
