@@ -8,8 +8,8 @@ from __future__ import annotations
 import argparse
 
 from _report import Report, main
-from streaming_costs import fused, hops, loop_lag, many_cameras, overload
-from streaming_video import pinned, uploads, videos
+from _streaming_costs import fused, hops, loop_lag, many_cameras, overload
+from _streaming_video import pinned, uploads, videos
 
 SMALL_MODEL = "edgeml:activity_watch_int8.onnx"
 BUSY_MODEL = "edgeml:efficientnet_lite0_int8.onnx"

@@ -163,7 +163,7 @@ def best(run: Callable[[int, int], tuple[float, list[np.ndarray]]], counts: list
 
 def videos(report: Report, *, quick: bool) -> None:
     """Frames a second of both models, and the ledger's and outputs' equality."""
-    frames, rounds = (150, 3) if quick else (400, 11)
+    frames, rounds = (150, 3) if quick else (795, 9)
     for case in CASES:
         loops, ours = Loops(case), Ours(case)
         loop_threads = best(loops.plain, [1, CORES])
