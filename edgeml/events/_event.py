@@ -30,7 +30,11 @@ class Event:
         task: Name of the task; empty for a reading.
         time: Wall time of the capture, UTC.
         t_ns: Capture time on the pipeline's clock, ns.
-        data: What was found, in JSON's types.
+        data: What was found, in JSON's types; `as_json` has been applied to it.
+
+    Raises:
+        TypeError: `data` cannot be expressed in JSON, such as a picture.
+        ValueError: `time` has no time zone.
 
     Example:
         >>> from edgeml.events import Event
@@ -45,6 +49,11 @@ class Event:
     t_ns: int
     data: Any
 
+    def __post_init__(self) -> None:
+        if self.time.tzinfo is None:
+            raise ValueError(f"time must have a time zone, such as UTC; received {self.time}")
+        object.__setattr__(self, "data", as_json(self.data))
+
     @classmethod
     def of(cls, sample: Sample[Any], clock: Clock, task: str = "") -> Event:
         """Make the event of a sample whose data is a result.
@@ -52,14 +61,14 @@ class Event:
         Raises:
             TypeError: the result cannot be expressed in JSON, such as a picture.
         """
-        return cls(sample.source, task, clock.wall(sample.t), sample.t, as_json(sample.data))
+        return cls(sample.source, task, clock.wall(sample.t), sample.t, sample.data)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what is published; `schema` describes it."""
-        time = self.time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        time = self.time.astimezone(datetime.UTC).isoformat(timespec="milliseconds")
         return {
             "type": "event", "schema": SCHEMA, "source": self.source, "task": self.task,
-            "time": time, "t_ns": self.t_ns, "data": self.data,
+            "time": time.replace("+00:00", "Z"), "t_ns": self.t_ns, "data": self.data,
         }  # fmt: skip
 
     def to_json(self) -> str:

@@ -20,7 +20,9 @@ from edgeml.streams import Backoff, Clock, Sample, Sink
 
 log = logging.getLogger("edgeml.events")
 
-MqttState = Literal["idle", "connecting", "connected", "reconnecting", "refused", "closed"]
+MqttState = Literal[
+    "idle", "connecting", "connected", "reconnecting", "refused", "failed", "closed"
+]
 
 _WINDOW = 20  # messages on their way at once; brokers allow about that many
 
@@ -58,11 +60,13 @@ class MqttSink(Sink):
         max_bytes: Most bytes that wait; a larger message is dropped.
         backoff: Delays between attempts to connect.
         on_refused: What to do when the broker refuses the password or a certificate is
-            wrong: ``"retry"``, or ``"fail"`` to end the pipeline with `PublishError`.
+            wrong: ``"retry"``, or ``"fail"`` to end the pipeline with `PublishError` at the
+            next item.
         on_state: Called with each new state and its reason.
 
     Attributes:
-        state: ``"connecting"``, ``"connected"``, ``"reconnecting"``, ``"refused"`` …
+        state: ``"connecting"``, ``"connected"``, ``"reconnecting"``, ``"refused"``,
+            ``"failed"`` when it has given up, or ``"closed"``.
         reason: Why, in words; never with a password.
         put: Messages taken from the pipeline.
         published: Messages sent (QoS 0) or confirmed (QoS 1).
@@ -152,7 +156,10 @@ class MqttSink(Sink):
         Raises:
             ConfigError: a certificate file cannot be read.
             MissingExtra: aiomqtt is not installed.
+            SinkClosed: it was closed before; sinks live once.
         """
+        if self._closing.is_set():
+            raise SinkClosed(f"{self.name}: the sink was closed; make a new one")
         self.broker.client()  # what is wrong with its settings is said now
         if self.home_assistant and not self.outputs:
             log.warning("%s: nothing for Home Assistant: no task declares outputs", self.name)
@@ -163,8 +170,8 @@ class MqttSink(Sink):
         """Queue one item; never waits.
 
         Raises:
-            PublishError: the broker refused us and `on_refused` is ``"fail"``, or all attempts
-                of `backoff` are used up.
+            PublishError: the broker refused us and `on_refused` is ``"fail"``, all attempts
+                of `backoff` are used up, or publishing failed for a reason of its own.
             TypeError: the item cannot be expressed in JSON.
             ValueError: the name of its source has a wildcard of MQTT.
         """
@@ -338,13 +345,19 @@ class MqttSink(Sink):
     def _fail(self, failure: PublishError | ConfigError) -> None:
         self._failure = failure
         log.error("%s: giving up: %s", self.name, failure)
+        if self.state == "refused":
+            return  # says more
+        try:
+            self._become("failed", str(failure))
+        except Exception:  # of on_state: nobody waits for this task
+            log.exception("%s: on_state has failed", self.name)
 
     def _become(self, state: MqttState, reason: str) -> None:
         if (state, reason) == (self.state, self.reason):
             return
         changed = state != self.state
         self.state, self.reason = state, reason
-        trouble = state in ("reconnecting", "refused")
+        trouble = state in ("reconnecting", "refused", "failed")
         log.log(
             logging.WARNING if trouble else logging.INFO, "%s: %s: %s", self.name, state, reason
         )

@@ -15,9 +15,12 @@ def format_topic(template: str, **values: str) -> str:
         ValueError: the template has an unknown field or a wildcard, or a value has one.
     """
     try:
-        fields = [name for _, name, _, _ in Formatter().parse(template) if name is not None]
+        parts = [part[1:] for part in Formatter().parse(template) if part[1] is not None]
     except ValueError as error:
         raise ValueError(f"topic {template!r}: {error}") from None
+    fields = [str(name) for name, _, _ in parts]
+    if any(spec or conversion for _, spec, conversion in parts):
+        raise ValueError(f"topic {template!r}: fields take no : or !, only their name")
     known = ", ".join(f"{{{v}}}" for v in values)
     for name in fields:
         if name not in values:

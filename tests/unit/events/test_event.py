@@ -87,6 +87,32 @@ def test_any_json_like_value_makes_a_valid_event(data):
     jsonschema.validate(json.loads(event.to_json()), schema())
 
 
+singles = st.floats(width=32, allow_nan=True, allow_infinity=True).map(np.float32)
+arrays = st.lists(singles | st.floats(), max_size=5).map(np.array)
+results = st.recursive(
+    scalars | singles | st.integers(-128, 127).map(np.int8) | arrays,
+    lambda inner: st.builds(Box, inner, st.tuples(st.text(), inner)) | st.lists(inner, max_size=3),
+)
+
+
+@given(results)
+def test_any_result_of_numpy_and_dataclasses_makes_a_valid_event(data):
+    event = Event.of(Sample(data, 0, 0, "s"), Clock(), "t")
+    text = event.to_json()
+    jsonschema.validate(json.loads(text, parse_constant=pytest.fail), schema())
+    assert as_json(event.data) == event.data
+
+
+def test_an_event_of_ones_own_is_as_valid():
+    zone = datetime.timezone(datetime.timedelta(hours=2))
+    time = datetime.datetime(2026, 7, 1, 1, 30, tzinfo=zone)
+    published = json.loads(Event("s", "t", time, 0, [np.float32("nan"), np.int8(3)]).to_json())
+    jsonschema.validate(published, schema())
+    assert (published["time"], published["data"]) == ("2026-06-30T23:30:00.000Z", [None, 3])
+    with pytest.raises(ValueError, match="time must have a time zone"):
+        Event("s", "t", time.replace(tzinfo=None), 0, 1)
+
+
 def test_the_schema_refuses_what_is_no_event():
     good = Event.of(Sample(1, 0, 0, "s"), Clock(), "t").to_dict()
     jsonschema.Draft202012Validator.check_schema(schema())

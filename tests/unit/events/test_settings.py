@@ -57,6 +57,8 @@ def test_topics_are_filled_in(template, values, topic):
         ("{}", {"prefix": "p"}, "unknown field"),
         ("{prefix.__class__}", {"prefix": "p"}, "unknown field"),
         ("{prefix", {"prefix": "p"}, r"topic '\{prefix': expected '}'"),
+        ("{prefix:{x}}", {"prefix": "p"}, "take no : or !"),
+        ("{prefix!r}", {"prefix": "p"}, "take no : or !"),
         ("{prefix}/#", {"prefix": "p"}, "are for subscribing"),
         ("{source}", {"source": "a+b"}, r"source 'a\+b' has a wildcard"),
         ("{source}", {"source": ""}, "expected 1 to 65535 bytes"),
