@@ -59,11 +59,26 @@ async def test_a_port_that_is_taken_is_named():
             await EmbeddedBroker(first.port).__aenter__()
 
 
+async def test_two_at_once_are_two():
+    async with EmbeddedBroker() as one, EmbeddedBroker() as two:
+        assert one.port != two.port
+        for embedded, word in ((one, "one"), (two, "two")):
+            sink = MqttSink(Broker("127.0.0.1", embedded.port), retain=True)
+            await (Source.of([word]) | sink).run()
+            assert sink.published == 1
+        for embedded, word in ((one, "one"), (two, "two")):
+            broker = Broker("127.0.0.1", embedded.port)
+            source = MqttSource("edgeml", broker=broker, reconnect=None)
+            assert (await anext(source)).data["data"] == word
+            await source.aclose()
+
+
 def test_a_whole_program_is_quiet():
     program = (
         "import asyncio\n"
         "from edgeml.events import Broker, EmbeddedBroker, MqttSink\n"
         "async def main():\n"
+        "    asyncio.get_running_loop().slow_callback_duration = 60\n"
         "    async with EmbeddedBroker() as embedded:\n"
         "        sink = MqttSink(Broker('127.0.0.1', embedded.port))\n"
         "        await sink.open()\n"
@@ -97,7 +112,9 @@ async def test_home_assistant_discovers_the_declared_outputs(mosquitto, listen):
     late = await listen(server.port)
     document = json.loads(late.retained["homeassistant/device/porch_pi/config"])
     assert document["availability_topic"] == "edgeml/porch/availability"
-    assert document["payload_available"], document["payload_not_available"] == ("online", "offline")
+    assert (document["payload_available"], document["payload_not_available"]) == (
+        "online", "offline",
+    )  # fmt: skip
     assert document["device"]["identifiers"] == ["edgeml_porch_pi"]
     assert document["device"]["name"] == "Porch Pi"
     assert document["origin"]["name"] == "edgeml"

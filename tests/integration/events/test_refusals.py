@@ -241,6 +241,7 @@ def test_the_interpreter_is_quiet_about_a_refusal(with_password, tmp_path):
         "import asyncio\n"
         "from edgeml.events import Broker, MqttSink\n"
         "async def main():\n"
+        "    asyncio.get_running_loop().slow_callback_duration = 60\n"
         "    refused = asyncio.Event()\n"
         f"    broker = Broker('127.0.0.1', {with_password.port}, username='a', password='b')\n"
         "    sink = MqttSink(broker, on_state=lambda s, r: s == 'refused' and refused.set())\n"
