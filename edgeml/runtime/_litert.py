@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from edgeml.errors import InputError, MissingExtra, ModelError, ModelFormatError
+from edgeml.errors import MissingExtra, ModelError, ModelFormatError
 from edgeml.platform import cores
 from edgeml.runtime._errors import translated
 from edgeml.runtime._metadata import Metadata
 from edgeml.runtime._session import Arrays, Inputs, ModelStream, PlacedNode, Session
-from edgeml.runtime._spec import TensorSpec, check_inputs, check_out
+from edgeml.runtime._spec import TensorSpec, check_inputs, check_out, copy_out
 from edgeml.runtime._stream import LockedStream
 
 _ENTRY = "edgeml"  # name of the metadata entry that holds our keys, as JSON
@@ -86,17 +86,7 @@ class LiteRTSession(Session):
         with self._lock:  # one that failed is not kept: it may be half resized
             if not self._closed:
                 self._free.append(interpreter)
-        for name, array in into.items():
-            if array.shape != outputs[name].shape:
-                raise InputError(
-                    f"out[{name!r}]: expected shape {outputs[name].shape}, received {array.shape}",
-                    name=name,
-                    expected=outputs[name].shape,
-                    received=array.shape,
-                )
-            np.copyto(array, outputs[name])
-            outputs[name] = array
-        return outputs
+        return copy_out(into, outputs)
 
     def invoke(self, interpreter: Any, arrays: Arrays) -> Arrays:
         """Run one interpreter once."""

@@ -14,7 +14,7 @@ from edgeml.runtime._errors import translated
 from edgeml.runtime._metadata import Metadata
 from edgeml.runtime._onnx_file import check_external, read_onnx
 from edgeml.runtime._session import Arrays, Inputs, ModelStream, PlacedNode, Session
-from edgeml.runtime._spec import TensorSpec, check_inputs, check_out
+from edgeml.runtime._spec import TensorSpec, check_inputs, check_out, check_out_shapes, copy_out
 from edgeml.runtime._state import find_state
 from edgeml.runtime._stream import LockedStream
 
@@ -68,8 +68,14 @@ class OnnxSession(Session):
         arrays = check_inputs(inputs, self.inputs, self._any_shape)
         with translated(self.path):
             if not out:
-                return dict(zip(self._names, session.run(self._names, arrays), strict=True))
-            return self._run_into(session, arrays, check_out(out, self.outputs))
+                return self._run(session, arrays)
+            check_out(out, self.outputs)
+            if any(array.dtype == object for array in arrays.values()):
+                return copy_out(out, self._run(session, arrays))  # strings cannot be bound
+            return self._run_into(session, arrays, out)
+
+    def _run(self, session: Any, inputs: Arrays) -> Arrays:
+        return dict(zip(self._names, session.run(self._names, inputs), strict=True))
 
     def _run_into(
         self, session: Any, inputs: Arrays, out: Mapping[str, np.ndarray[Any, Any]]
@@ -84,7 +90,12 @@ class OnnxSession(Session):
         free = [name for name in self._names if name not in out]
         for name in free:
             binding.bind_output(name)
-        session.run_with_iobinding(binding)
+        try:
+            session.run_with_iobinding(binding)
+        except Exception:
+            # Which shape the model would have returned, only the model knows.
+            check_out_shapes(out, self._run(session, inputs))
+            raise
         values = binding.get_outputs()
         if all(value.is_tensor() for value in values):
             arrays = [value.numpy() for value in values]
@@ -155,10 +166,6 @@ class OnnxStream(LockedStream):
 
     def _free(self) -> None:
         self._state = {}
-
-
-def _zeros(spec: TensorSpec, batch: int) -> np.ndarray[Any, Any]:
-    return np.zeros([n if isinstance(n, int) else batch for n in spec.shape], spec.dtype)
 
 
 def _spec(node: Any) -> TensorSpec:

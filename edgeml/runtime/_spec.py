@@ -126,6 +126,14 @@ def check_out(
             )
         if spec.dtype == object:
             raise InputError(f"out: {name!r} is not a tensor of numbers; leave it out", name=name)
+        if not isinstance(array, np.ndarray):
+            raise InputError(
+                f"out[{name!r}]: expected a NumPy array of {spec.dtype} to write into, received "
+                f"{type(array).__name__}",
+                name=name,
+                expected=spec.dtype,
+                received=type(array),
+            )
         usable = array.flags.c_contiguous and array.flags.writeable
         if array.dtype != spec.dtype or not usable:
             raise InputError(
@@ -136,6 +144,39 @@ def check_out(
                 received=array.dtype,
             )
     return out
+
+
+def check_out_shapes(
+    out: Mapping[str, np.ndarray[Any, Any]], outputs: Mapping[str, np.ndarray[Any, Any]]
+) -> None:
+    """Compare the arrays to write into with what the model returned.
+
+    Raises:
+        InputError: an array has another shape.
+    """
+    for name, array in out.items():
+        if array.shape != outputs[name].shape:
+            raise InputError(
+                f"out[{name!r}]: expected shape {_shape(outputs[name].shape)}, received "
+                f"{_shape(array.shape)}",
+                name=name,
+                expected=outputs[name].shape,
+                received=array.shape,
+            )
+
+
+def copy_out(
+    out: Mapping[str, np.ndarray[Any, Any]], outputs: dict[str, np.ndarray[Any, Any]]
+) -> dict[str, np.ndarray[Any, Any]]:
+    """Copy outputs into the arrays given for them, for a runtime that cannot write there.
+
+    Raises:
+        InputError: an array has another shape; then none is written.
+    """
+    check_out_shapes(out, outputs)
+    for name, array in out.items():
+        np.copyto(array, outputs[name])
+    return outputs | dict(out)
 
 
 def _fits(shape: Sequence[int], wanted: Sequence[Dim]) -> bool:

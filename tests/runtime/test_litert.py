@@ -144,7 +144,7 @@ def test_out_is_written_into(adds):
         buffer = np.zeros((1, 3), np.float32)
         assert session.run(np.zeros((1, 3)), out={"y": buffer})["y"] is buffer
         assert buffer.tolist() == [[1, 1, 1]]
-        with pytest.raises(InputError, match=r"out\['y'\]: expected shape \(1, 3\), received"):
+        with pytest.raises(InputError, match=r"out\['y'\]: expected shape \[1, 3\], received"):
             session.run(np.zeros((1, 3)), out={"y": np.zeros((2, 3), np.float32)})
         with pytest.raises(InputError, match="no output 'z'"):
             session.run(np.zeros((1, 3)), out={"z": buffer})

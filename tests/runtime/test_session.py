@@ -204,14 +204,43 @@ def test_out_is_written_into(two_inputs):
         ({"sum": np.zeros(2)}, r"out\['sum'\]: expected a writable .* of float32.*float64"),
         ({"sum": np.zeros(4, np.float32)[::2]}, "read-only or strided"),
         ({"sum": np.frombuffer(bytes(8), np.float32)}, "read-only or strided"),
-        ({"sum": np.zeros(3, np.float32)}, "Got: 3 Expected: 2"),
-        ({"sum": np.zeros((1, 2), np.float32)}, "rank"),
+        ({"sum": [0.0, 0.0]}, r"out\['sum'\]: expected a NumPy array of float32.*received list"),
+        ({"sum": np.zeros(3, np.float32)}, r"out\['sum'\]: expected shape \[2\], received \[3\]"),
+        ({"sum": np.zeros((1, 2), np.float32)}, r"expected shape \[2\], received \[1, 2\]"),
     ],
-    ids=["name", "dtype", "strided", "read-only", "shape", "rank"],
+    ids=["name", "dtype", "strided", "read-only", "list", "shape", "rank"],
 )
 def test_out_that_does_not_fit_is_refused(two_inputs, out, message):
-    with pytest.raises(ModelError, match=message):
+    with pytest.raises(InputError, match=message):
         two_inputs.run({"a": np.ones(2, np.float32), "b": np.ones(2, np.float32)}, out=out)
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_out_that_does_not_fit_a_free_dimension_is_refused(session, rows, capfd):
+    buffer = np.full((rows, 3), 7, np.float32)
+    message = rf"out\['y'\]: expected shape \[2, 3\], received \[{rows}, 3\]"
+    with pytest.raises(InputError, match=message) as caught:
+        session.run(np.ones((2, 3)), out={"y": buffer})
+    assert (caught.value.expected, caught.value.received) == ((2, 3), (rows, 3))
+    assert (buffer == 7).all()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_out_beside_an_input_of_strings(onnx_file):
+    path = onnx_file(
+        [("Identity", ["words"], ["same"]), ("Add", ["x", "x"], ["y"])],
+        {"words": (["N"], "STRING"), "x": (["N"], "FLOAT")},
+        {"same": (["N"], "STRING"), "y": (["N"], "FLOAT")},
+    )
+    buffer = np.zeros(2, np.float32)
+    inputs = {"words": ["a", "b"], "x": [1, 2]}
+    with edgeml.load(path) as session:
+        outputs = session.run(inputs, out={"y": buffer})
+        assert outputs["y"] is buffer
+        assert buffer.tolist() == [2, 4]
+        assert outputs["same"].tolist() == ["a", "b"]
+        with pytest.raises(InputError, match=r"expected shape \[2\], received \[3\]"):
+            session.run(inputs, out={"y": np.zeros(3, np.float32)})
 
 
 def test_calls_from_many_threads(session):
