@@ -25,6 +25,7 @@ from sklearn.neighbors import KNeighborsClassifier  # noqa: E402
 from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.preprocessing import OneHotEncoder, StandardScaler  # noqa: E402
 from sklearn.svm import SVC, SVR  # noqa: E402
+from sklearn.tree import DecisionTreeRegressor  # noqa: E402
 
 X, Y = load_iris(return_X_y=True)
 X = X.astype(np.float32)
@@ -77,10 +78,31 @@ def test_classifiers(name, zipmap, labels, tmp_path):
     np.testing.assert_allclose(received, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("zipmap", [True, False], ids=["ZipMap", "tensor"])
+def test_support_vectors_with_probabilities(zipmap, tmp_path):
+    with warnings.catch_warnings():
+        # What replaces it is another model; files of this one are in use.
+        warnings.filterwarnings("ignore", "The `probability` parameter", FutureWarning)
+        fitted = SVC(probability=True, random_state=0).fit(X, Y)
+        expected = fitted.predict_proba(X)
+    with edgeml.load(convert(fitted, tmp_path, {"zipmap": zipmap}), threads=1) as session:
+        label, scores = (spec.name for spec in session.outputs)
+        outputs = session.run(X)
+    assert outputs[label].tolist() == fitted.predict(X).tolist()
+    received = outputs[scores]
+    if zipmap:
+        received = np.array([[row[c] for c in range(3)] for row in received])
+    np.testing.assert_allclose(received, expected, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     "estimator",
-    [RandomForestRegressor(20, random_state=0), make_pipeline(StandardScaler(), SVR())],
-    ids=["random forest", "support vectors"],
+    [
+        DecisionTreeRegressor(random_state=0),
+        RandomForestRegressor(20, random_state=0),
+        make_pipeline(StandardScaler(), SVR()),
+    ],
+    ids=["decision tree", "random forest", "support vectors"],
 )
 def test_regressors(estimator, tmp_path):
     x, y = load_diabetes(return_X_y=True)
