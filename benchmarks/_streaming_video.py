@@ -167,7 +167,7 @@ def best(run: Callable[[int, int], tuple[float, list[np.ndarray]]], counts: list
 
 def videos(report: Report, *, quick: bool) -> None:
     """Frames a second of both models, and the ledger's and outputs' equality."""
-    frames, rounds = (150, 3) if quick else (795, 9)
+    frames, rounds = (150, 3) if quick else (795, 7)
     for case in CASES:
         loops, ours = Loops(case), Ours(case)
         loop_threads = best(loops.plain, [1, CORES])
@@ -213,7 +213,7 @@ def pinned(report: Report, *, quick: bool) -> None:
 
 
 def _measure_pinned(quick: bool) -> dict[str, tuple[list[float], list[float]]]:
-    frames, rounds = (100, 3) if quick else (795, 9)
+    frames, rounds = (100, 3) if quick else (400, 9)
     figures = {}
     for case in CASES:
         loops, ours = Loops(case), Ours(case)
