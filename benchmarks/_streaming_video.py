@@ -159,20 +159,23 @@ class Ours:
         return len(outputs) / took, outputs
 
 
-def best(run: Callable[[int, int], tuple[float, list[np.ndarray]]], counts: list[int]) -> int:
+def best(
+    run: Callable[[int, int], tuple[float, list[np.ndarray]]], counts: list[int], *, quick: bool
+) -> int:
     """Return the count at which a side is fastest, by a median of short runs."""
-    speed = {n: np.median([run(n, 120)[0] for _ in range(3)]) for n in counts}
+    frames, runs = (60, 1) if quick else (120, 3)
+    speed = {n: np.median([run(n, frames)[0] for _ in range(runs)]) for n in counts}
     return max(speed, key=lambda n: speed[n])
 
 
 def videos(report: Report, *, quick: bool) -> None:
     """Frames a second of both models, and the ledger's and outputs' equality."""
-    frames, rounds = (150, 3) if quick else (795, 7)
+    frames, rounds = (100, 3) if quick else (795, 7)
     for case in CASES:
         loops, ours = Loops(case), Ours(case)
-        loop_threads = best(loops.plain, [1, CORES])
-        decode_threads = best(loops.decode_thread, [1, CORES])
-        in_flight = best(ours.run, sorted({1, CORES, CORES + 1}))
+        loop_threads = best(loops.plain, [1, CORES], quick=quick)
+        decode_threads = best(loops.decode_thread, [1, CORES], quick=quick)
+        in_flight = best(ours.run, sorted({1, CORES, CORES + 1}), quick=quick)
         fps: dict[str, list[float]] = {"ours": [], "plain": [], "decode": []}
         p50 = []
         for _ in range(rounds):
@@ -213,11 +216,11 @@ def pinned(report: Report, *, quick: bool) -> None:
 
 
 def _measure_pinned(quick: bool) -> dict[str, tuple[list[float], list[float]]]:
-    frames, rounds = (100, 3) if quick else (400, 9)
+    frames, rounds = (60, 3) if quick else (400, 9)
     figures = {}
     for case in CASES:
         loops, ours = Loops(case), Ours(case)
-        ours.run(1, 50), loops.plain(1, 50)
+        ours.run(1, 30), loops.plain(1, 30)
         pairs = [(ours.run(1, frames)[0], loops.plain(1, frames)[0]) for _ in range(rounds)]
         figures[case.name] = ([a for a, _ in pairs], [b for _, b in pairs])
     return figures
