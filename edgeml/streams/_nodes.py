@@ -236,9 +236,9 @@ class SinkNode(Node):
                 ledger.in_flight -= 1
                 ledger.failed += 1
                 token.release()
-                self.runner.item_failed(ledger, error)
                 if is_fatal(self.sink, error):
                     raise as_failure(self.sink, error, ledger.in_) from error
+                self.runner.item_failed(ledger, error)
                 continue
             ledger.timed(perf_counter_ns() - began)
             ledger.in_flight -= 1

@@ -97,7 +97,14 @@ class StageNode(Node):
             if tally.in_:
                 counters.timed(tally.busy)
             for error in tally.errors:
-                self.runner.item_failed(counters, error)
+                if not is_fatal(self.steps[index], error):
+                    self.runner.item_failed(counters, error)
+
+    def failure(self, step: Stage, error: BaseException) -> BaseException:
+        """Return the error of the pipeline that a stage has failed with."""
+        counters = next(c for c in self.ledgers if c.name == step.name)
+        handled = counters.done + counters.skipped + counters.failed  # others may have begun
+        return as_failure(step, error, handled)
 
     async def finish(self, value: Any, outcome: Outcome, token: Token) -> None:
         """Enter the outcome of the stages in the ledger, run the tail and pass the rest on."""
@@ -106,9 +113,8 @@ class StageNode(Node):
         if outcome.fatal is None and self.tail and outputs:
             outputs = self.run_tail(outputs, outcome)
         if outcome.fatal is not None:
-            step, error = outcome.fatal
             token.release()
-            raise as_failure(step, error, self.ledgers[0].in_)
+            raise self.failure(*outcome.fatal)
         await self.pass_on(outputs, token)
 
     def run_tail(self, values: Sequence[Any], outcome: Outcome) -> list[Any]:
@@ -148,7 +154,7 @@ class InlineNode(StageNode):
             outcome.outputs = self.run_tail([value], outcome)
             if outcome.fatal is not None:
                 token.release()
-                raise as_failure(outcome.fatal[0], outcome.fatal[1], self.ledgers[0].in_)
+                raise self.failure(*outcome.fatal)
             await self.pass_on(outcome.outputs, token)
 
 
@@ -176,8 +182,7 @@ class AsyncNode(StageNode):
                 ledger.in_flight -= 1
                 ledger.failed += 1
                 token.release()
-                self.runner.item_failed(ledger, error)
-                raise as_failure(stage, error, ledger.in_) from error
+                raise self.failure(stage, error) from error
             ledger.timed(perf_counter_ns() - began)
             ledger.in_flight -= 1
             if result is SKIP:

@@ -565,3 +565,27 @@ async def test_changing_a_pipeline_that_does_not_run_is_refused():
     await pipeline.run()
     with pytest.raises(PipelineError, match="is not running"):
         await pipeline.add(Source.of([2]))
+
+
+async def test_items_that_share_a_call_keep_their_own_fate():
+    def odd_one_out(n):
+        if n % 7 == 3:
+            raise ValueError(n)
+        return n
+
+    pipeline = Source.of(range(500)) | stage(on_error="skip", name="odd")(odd_one_out)
+    assert await collect(pipeline) == [n for n in range(500) if n % 7 != 3]
+    assert pipeline.stats().stages["odd"].failed == 71
+
+
+async def test_a_fatal_error_in_a_shared_call_names_its_item_and_nothing_after_it_arrives():
+    def stop_at(n):
+        if n == 333:
+            raise ValueError(n)
+        return n
+
+    sink = Collect()
+    with pytest.raises(StageFailed, match="at item 334: ValueError: 333"):
+        await (Source.of(range(500)) | stop_at | sink).run()
+    assert sink.items == list(range(len(sink.items)))  # in order, none left out
+    assert len(sink.items) <= 333
