@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import tempfile
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -22,6 +23,7 @@ log = logging.getLogger("edgeml.runtime")
 
 MAX_BYTES = 2 << 30  # no ONNX file is larger
 _TIMEOUT = 30.0  # seconds without a byte
+_ABANDONED = 24 * 3600  # seconds since the last byte, after which nobody goes on with a part
 
 
 def fetch(url: str, sha256: str | None) -> Path:
@@ -45,6 +47,7 @@ def fetch(url: str, sha256: str | None) -> Path:
     log.info("fetching %s", shown(url))
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        _remove_left_overs(folder)
         handle, part = tempfile.mkstemp(dir=folder, prefix=".part-")
     except OSError as error:
         raise DownloadError(
@@ -180,3 +183,11 @@ def _download(url: str, sha256: str | None, file: IO[bytes], folder: Path) -> st
             received=received,
         )
     return received
+
+
+def _remove_left_overs(folder: Path) -> None:
+    """Remove parts of downloads that were killed; one that still runs is younger."""
+    for part in folder.glob(".part-*"):
+        with contextlib.suppress(OSError):  # another process may be doing the same
+            if time.time() - part.stat().st_mtime > _ABANDONED:
+                part.unlink()

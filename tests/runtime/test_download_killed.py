@@ -114,3 +114,16 @@ def test_two_that_fetch_the_same_model_at_once(server, cache):
             assert process.returncode == 0, said
     (file,) = (cache / "models").iterdir()
     assert hashlib.sha256(file.read_bytes()).hexdigest() == sha256
+
+
+def test_the_next_download_removes_parts_that_are_a_day_old(server, cache):
+    folder = cache / "models"
+    folder.mkdir(parents=True)
+    old, young = folder / ".part-old", folder / ".part-young"
+    for part in (old, young):
+        part.write_bytes(b"half")
+    two_days_ago = time.time() - 2 * 24 * 3600
+    os.utime(old, (two_days_ago, two_days_ago))
+    server.go_on.set()
+    edgeml.load(server.url, sha256=hashlib.sha256(server.content).hexdigest()).close()
+    assert (old.exists(), young.exists()) == (False, True)
