@@ -34,7 +34,7 @@ class Decoder:
         self.container = container
         self.stream = container.streams.video[0]
         self.size = size
-        # One reformatter for all frames: a new one for each costs three times the conversion.
+        # One reformatter for all frames: it keeps its set-up, which costs more than a conversion.
         self._reformatter = VideoReformatter()
 
     def frames(self, capture: Capture) -> Iterator[Any]:
@@ -104,8 +104,8 @@ class FileCapture(Capture):
         self._container = open_container(self.source, self.label, self.options, self.timeouts)
         self._decoder = Decoder(self._container, self.label, self.size)
         stream = self._decoder.stream
-        # Frame threads cost an eighth more CPU a frame, and yet a model behind them gets an
-        # eighth more frames a second: its threads never wait for a picture.
+        # Frame threads cost more CPU a frame than slices do, and yet a model behind them gets
+        # more frames: its threads never wait for a picture.
         stream.thread_type = "AUTO"
         rate = stream.average_rate or stream.guessed_rate
         self._period = round(NS / rate) if rate else NS // 25

@@ -42,11 +42,6 @@ def resolve(value: Any) -> Any:
     return _from_file(Path(name).expanduser() if kind == "file" else _credential(name), value)
 
 
-def is_secret(value: Any) -> bool:
-    """Whether a value names a secret."""
-    return isinstance(value, str) and value.startswith(("env:", "file:", "cred:"))
-
-
 def _from_environment(name: str) -> str:
     try:
         return os.environ[name]

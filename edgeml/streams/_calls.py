@@ -6,16 +6,19 @@ import asyncio
 import inspect
 import logging
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from time import perf_counter_ns
 from types import GeneratorType
-from typing import Any
+from typing import Any, TypeVar
 
 from edgeml.errors import EdgeMLError, PipelineError, StageFailed, StageTimeout
 from edgeml.streams._sample import Sample
+from edgeml.streams._sink import Sink
 from edgeml.streams._stage import SKIP, Retry, Stage
 
 log = logging.getLogger("edgeml.streams")
+
+T = TypeVar("T")
 
 
 class Tally:
@@ -116,16 +119,21 @@ def _call(stage: Stage, item: Any) -> Any:
 
 async def call_async(stage: Stage, item: Any) -> Any:
     """Call an async stage by its policy and time-out; return a list of items, or SKIP."""
-    policy = stage.on_error
+    return await retried(stage, lambda: _call_async(stage, item))
+
+
+async def retried(step: Stage | Sink, call: Callable[[], Awaitable[T]]) -> T:
+    """Await a call of a stage or a sink, again where its policy says so."""
+    policy = step.on_error
     if isinstance(policy, Retry):
         delays = policy.backoff.delays()
         for _ in range(policy.attempts):
             try:
-                return await _call_async(stage, item)
+                return await call()
             except Exception as error:
-                log.debug("%s: %s; trying again", stage.name, error)
+                log.debug("%s: %s; trying again", step.name, error)
                 await asyncio.sleep(next(delays, 0.0))
-    return await _call_async(stage, item)
+    return await call()
 
 
 async def _call_async(stage: Stage, item: Any) -> Any:

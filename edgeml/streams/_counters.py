@@ -62,10 +62,6 @@ class Counters:
         self.busy += ns
         self.service += (ns - self.service) * (0.1 if self.service else 1.0)
 
-    def drop(self, cause: str) -> None:
-        """Count a drop inside the stage."""
-        self.dropped[cause] = self.dropped.get(cause, 0) + 1
-
 
 class SourceCounters:
     """The ledger of one source, from its arrivals to the ends of the pipeline."""

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from edgeml.streams._counters import add_to
 from edgeml.streams._sample import Sample
 
 
@@ -45,7 +46,7 @@ class Token:
 
 
 Item = tuple[Any, Token, int]  # value, token, bytes
-OnDrop = Callable[["Edge", Any, str, int], None]
+OnDrop = Callable[["Edge", Any, str, str], None]
 
 
 def size_of(value: Any) -> int:
@@ -65,7 +66,7 @@ class Edge:
         capacity: Most items.
         max_bytes: Most bytes of arrays; a single larger item passes when nothing else is
             queued.
-        on_drop: Told of each drop: edge, value, cause, number of items.
+        on_drop: Told of each drop: edge, value, cause, name of the source.
     """
 
     __slots__ = (
@@ -190,12 +191,12 @@ class Edge:
     def _drop_oldest(self, cause: str) -> None:
         value, token, size = self._items.popleft()
         self.bytes -= size
-        self._count_drop(value, cause)
+        self._count_drop(value, cause, token)
         token.release()
 
-    def _count_drop(self, value: Any, cause: str) -> None:
-        self.dropped[cause] = self.dropped.get(cause, 0) + 1
-        self.on_drop(self, value, cause, 1)
+    def _count_drop(self, value: Any, cause: str, token: Token) -> None:
+        add_to(self.dropped, cause)
+        self.on_drop(self, value, cause, token.source)
 
 
 class Entrance(Edge):

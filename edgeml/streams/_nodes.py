@@ -6,21 +6,18 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from functools import partial
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgeml.streams._calls import (
-    as_failure,
-    is_fatal,
-)
-from edgeml.streams._counters import Counters, SourceCounters, add_to, describe
+from edgeml.streams._calls import as_failure, is_fatal, retried
+from edgeml.streams._counters import Counters, SourceCounters, add_to
 from edgeml.streams._edge import Abandoned, Edge, EndOfStream, Entrance, Token
 from edgeml.streams._sample import Sample
 from edgeml.streams._sink import Sink
 from edgeml.streams._source import Source
-from edgeml.streams._stage import Retry
 
 if TYPE_CHECKING:
     from edgeml.streams._runner import Runner
@@ -129,7 +126,7 @@ class Node:
         """Count the items that the node still held when it ended."""
         for counters in self.counters:
             if counters.in_flight:
-                counters.dropped[cause] = counters.dropped.get(cause, 0) + counters.in_flight
+                add_to(counters.dropped, cause, counters.in_flight)
                 counters.in_flight = 0
 
     async def release(self) -> None:
@@ -231,7 +228,7 @@ class SinkNode(Node):
             ledger.in_flight += 1
             began = perf_counter_ns()
             try:
-                await self._send(value)
+                await retried(self.sink, partial(self.sink.send, value))
             except Exception as error:
                 ledger.in_flight -= 1
                 ledger.failed += 1
@@ -244,15 +241,3 @@ class SinkNode(Node):
             ledger.in_flight -= 1
             ledger.done += 1
             await self.runner.delivered(value, token)
-
-    async def _send(self, value: Any) -> None:
-        policy = self.sink.on_error
-        if isinstance(policy, Retry):
-            delays = policy.backoff.delays()
-            for _ in range(policy.attempts):
-                try:
-                    return await self.sink.send(value)
-                except Exception as error:
-                    log.debug("%s: %s; trying again (%s)", self.name, error, describe(value))
-                    await asyncio.sleep(next(delays, 0.0))
-        return await self.sink.send(value)

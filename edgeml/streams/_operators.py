@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Container, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from edgeml.errors import GraphError
 from edgeml.streams._chain import Chain, Composable, Step
-from edgeml.streams._counters import Counters
+from edgeml.streams._counters import Counters, add_to
 from edgeml.streams._edge import Edge, EndOfStream, Token
 from edgeml.streams._nodes import Node, Outlet
 from edgeml.streams._sample import Sample
@@ -82,10 +82,13 @@ class Operator(Composable):
 class Context:
     """What an operator sees of the pipeline."""
 
-    def __init__(self, inlets: list[Edge], outlet: Outlet, counters: Counters) -> None:
+    def __init__(
+        self, inlets: list[Edge], outlet: Outlet, counters: Counters, sources: Container[str]
+    ) -> None:
         self.inlets = inlets
         self._outlet = outlet
         self._counters = counters
+        self._sources = sources
         self._source = ""
 
     async def get(self, inlet: int = 0, timeout: float | None = None) -> Any:
@@ -116,7 +119,9 @@ class Context:
         self._counters.emitted += 1
         arrived, source = time.monotonic_ns(), self._source
         if type(value) is Sample:
-            arrived, source = value.arrived, value.source or source
+            arrived = value.arrived
+            if value.source in self._sources:  # several may be under way here, as in a merge
+                source = value.source
         token = Token(arrived, source)
         if not self._outlet.emit_nowait(value, token):
             await self._outlet.emit(value, token)
@@ -129,7 +134,7 @@ class Context:
     def drop(self, cause: str, n: int = 1) -> None:
         """Count items that were got and lost."""
         self._counters.done -= n
-        self._counters.dropped[cause] = self._counters.dropped.get(cause, 0) + n
+        add_to(self._counters.dropped, cause, n)
 
 
 class OperatorNode(Node):
@@ -147,7 +152,7 @@ class OperatorNode(Node):
 
     async def work(self) -> None:
         """Run the operator to its end."""
-        context = Context(self.inlets, self.outlet, self.ledger)
+        context = Context(self.inlets, self.outlet, self.ledger, self.runner.sources)
         try:
             await self.operator.run(context)
         except EndOfStream:

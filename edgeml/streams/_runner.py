@@ -16,7 +16,7 @@ from edgeml.streams._counters import Counters, Histogram, SourceCounters, add_to
 from edgeml.streams._edge import Edge, Token
 from edgeml.streams._lag import LagGuard
 from edgeml.streams._nodes import Node, SourceNode
-from edgeml.streams._sample import Clock, Sample
+from edgeml.streams._sample import Clock
 from edgeml.streams._source import SourceState
 from edgeml.streams._workers import Workers
 
@@ -86,11 +86,10 @@ class Runner:
         """Return the ledger of a source, made at its first use."""
         return self.sources.setdefault(name, SourceCounters())
 
-    def on_drop(self, edge: Edge, value: Any, cause: str, n: int) -> None:
+    def on_drop(self, edge: Edge, value: Any, cause: str, source: str) -> None:
         """Count a drop on an edge under the item's source, and say the first aloud."""
-        source = value.source if type(value) is Sample else edge.origin
         if source in self.sources:
-            add_to(self.sources[source].dropped, cause, n)
+            add_to(self.sources[source].dropped, cause)
         if cause not in ("ended", "cancelled"):
             self._say_once(f"{edge.origin} -> {edge.target}", cause, describe(value))
         self.pipeline.emit_soon("drop", Drop(f"{edge.origin} -> {edge.target}", cause, value))

@@ -106,7 +106,7 @@ class StageNode(Node):
         handled = counters.done + counters.skipped + counters.failed  # others may have begun
         return as_failure(step, error, handled)
 
-    async def finish(self, value: Any, outcome: Outcome, token: Token) -> None:
+    async def finish(self, outcome: Outcome, token: Token) -> None:
         """Enter the outcome of the stages in the ledger, run the tail and pass the rest on."""
         self.apply(outcome.tallies, 0, counted=True)
         outputs = outcome.outputs
@@ -172,7 +172,7 @@ class AsyncNode(StageNode):
                 is_plain = not self.tail and _is_plain(stage)
             self.begin()
             if not is_plain:
-                await self.finish(value, await call_one(stage, value), token)
+                await self.finish(await call_one(stage, value), token)
                 continue
             # The common case, without the general bookkeeping: this is what a hop costs.
             began = perf_counter_ns()
@@ -254,8 +254,8 @@ class ConcurrentNode(StageNode):
                 outcomes = await self._outcomes_of(items, future)
                 self._pending.popleft()
                 slots.release()
-                for (value, token, _), outcome in zip(items, outcomes, strict=False):
-                    await self.finish(value, outcome, token)
+                for (_, token, _), outcome in zip(items, outcomes, strict=False):
+                    await self.finish(outcome, token)
         except EndOfStream:
             await feeder
         finally:
@@ -332,7 +332,7 @@ class ConcurrentNode(StageNode):
             await asyncio.wait(list(self._pending))
 
 
-def _no_drop(edge: Edge, value: Any, cause: str, n: int) -> None:
+def _no_drop(edge: Edge, value: Any, cause: str, source: str) -> None:
     """Items in flight are counted by the stage, not by the queue of calls."""
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edgeml.streams._counters import Counters, Histogram
+from edgeml.streams._counters import Counters, Histogram, add_to
 from edgeml.streams._edge import Edge
 from edgeml.streams._nodes import SourceNode
 from edgeml.streams._runner import Runner
@@ -149,7 +149,7 @@ def _source_stats(runner: Runner, node: SourceNode) -> SourceStats:
     ledger = runner.sources[node.name]
     dropped = dict(ledger.dropped)
     for cause, n in node.source.dropped.items():
-        dropped[cause] = dropped.get(cause, 0) + n
+        add_to(dropped, cause, n)
     return SourceStats(
         state=node.source.state,
         in_=ledger.in_,

@@ -19,6 +19,7 @@ from edgeml.streams import (
     Sample,
     Sink,
     Source,
+    batch,
     stage,
     tee,
 )
@@ -140,7 +141,7 @@ async def test_queues_are_bounded_by_bytes(until):
     pipeline = source | look
     running = asyncio.create_task(pipeline.run())
     await pipeline.once("state")
-    await until(lambda: pipeline.stats().sources["ticks"].in_ >= 4)
+    await until(lambda: pipeline.stats().edges["ticks", "look"].queued == 4)
     for _ in range(50):
         await asyncio.sleep(0)
         most = max(most, pipeline.stats().edges["ticks", "look"].bytes)
@@ -484,3 +485,14 @@ asyncio.run(main())
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+async def test_samples_that_name_another_source_count_under_the_one_they_came_from():
+    class Replay(Ticks):
+        async def _read(self):
+            return (await super()._read()).replace(source="of the recording")
+
+    pipeline = Replay(50, keep="freshest", name="replay") | (lambda s: s) | batch(1)
+    await pipeline.run()
+    replay = pipeline.stats().sources["replay"]
+    assert replay.in_ == 50 == replay.out + sum(replay.dropped.values())
