@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# No deadline: a slow machine is no failure. In CI the same examples each time.
+settings.register_profile("edgeml", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("edgeml")
 
 
 @pytest.fixture
