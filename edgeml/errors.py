@@ -11,6 +11,12 @@
     |   +-- InputError                               name=, expected=, received=
     |   +-- OutputError                              a model returned NaN or infinity
     |   +-- DownloadError    also OSError            url=
+    |   +-- ShapeError                               where=, expected=, received=
+    |   +-- NoGradient                               op=, node=: an operator without a gradient rule
+    |   +-- CheckpointError                          half-written, of another model, of a newer schema
+    +-- TrainingError        also RuntimeError       training cannot start or go on
+    |   +-- NonFinite        also ArithmeticError    batch=: NaN or infinity in the data or the loss
+    +-- DataError            also ValueError         a dataset is empty, ragged or mislabelled
     +-- DelegateError        also RuntimeError       delegate=
     +-- DeviceError          also OSError            device=
     |   +-- DeviceNotFound
@@ -33,7 +39,9 @@ from __future__ import annotations
 from typing import Any
 
 __all__ = [
+    "CheckpointError",
     "ConfigError",
+    "DataError",
     "DelegateError",
     "DeviceClosed",
     "DeviceError",
@@ -49,12 +57,16 @@ __all__ = [
     "ModelError",
     "ModelFormatError",
     "ModelNotFound",
+    "NoGradient",
+    "NonFinite",
     "OutputError",
     "PipelineError",
     "PublishError",
+    "ShapeError",
     "SinkClosed",
     "StageFailed",
     "StageTimeout",
+    "TrainingError",
 ]
 
 
@@ -100,6 +112,30 @@ class OutputError(ModelError):
 
 class DownloadError(ModelError, OSError):
     """A model cannot be fetched, or does not have the promised hash."""
+
+
+class ShapeError(ModelError):
+    """Shapes or dtypes do not fit together; the message names the operator or layer."""
+
+
+class NoGradient(ModelError):
+    """An operator between the loss and a trainable parameter has no gradient rule."""
+
+
+class CheckpointError(ModelError):
+    """A checkpoint is damaged, belongs to another model or is of a newer schema."""
+
+
+class TrainingError(EdgeMLError, RuntimeError):
+    """Training cannot start like this, or cannot go on."""
+
+
+class NonFinite(TrainingError, ArithmeticError):
+    """There is NaN or infinity in the data or the loss; the message names the batch."""
+
+
+class DataError(EdgeMLError, ValueError):
+    """A dataset is empty, ragged, mislabelled, or cannot be read."""
 
 
 class DelegateError(EdgeMLError, RuntimeError):
