@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from edgeml.errors import EdgeMLError as EdgeMLError
     from edgeml.events import MqttSink as MqttSink
     from edgeml.events import MqttSource as MqttSource
+    from edgeml.graph import function as function
+    from edgeml.graph import grad as grad
+    from edgeml.graph import value_and_grad as value_and_grad
     from edgeml.runtime import Session as Session
     from edgeml.runtime import TensorSpec as TensorSpec
     from edgeml.runtime import load as load
@@ -46,6 +49,7 @@ _HOMES = {
     "edgeml.devices": ("Camera", "GPIO", "Microphone", "Sensor", "Speaker"),
     "edgeml.errors": ("EdgeMLError",),
     "edgeml.events": ("MqttSink", "MqttSource"),
+    "edgeml.graph": ("function", "grad", "value_and_grad"),
     "edgeml.runtime": ("Session", "TensorSpec", "load", "load_async"),
     "edgeml.streams": (
         "Backoff", "Pipeline", "Retry", "SKIP", "Sample", "Sink", "Source", "Stage",
@@ -58,8 +62,9 @@ _HOMES = {
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _MODULES = (
-    "app", "devices", "errors", "events", "platform", "quantize", "runtime", "streams", "tasks",
-    "testing",
+    "app", "callbacks", "data", "devices", "errors", "events", "graph", "initializers", "layers",
+    "losses", "metrics", "ops", "optimizers", "platform", "quantize", "runtime", "streams", "tasks",
+    "testing", "training",
 )  # fmt: skip
 
 __all__ = sorted(["__version__", *_HOME_OF])

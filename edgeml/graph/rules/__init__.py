@@ -1,0 +1,1 @@
+"""Gradient rules, by kind of operator; importing a module registers its rules."""
