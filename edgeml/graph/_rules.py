@@ -88,7 +88,7 @@ def supported_ops() -> dict[str, str]:
     _load()
     label = {key: (f"{key[0]}::" if key[0] else "") + key[1] for key in
              (*_rules, *_lowerings, *_constant_ops) if key[0] != "edgeml"}  # fmt: skip
-    found = {label[key]: f"none: {reason}" for key, reason in _constant_ops.items()}
+    found = {label[key]: f"none: {why}" for key, why in _constant_ops.items() if key in label}
     found |= {label[key]: "lowered" for key in _lowerings if key in label}
     found |= {label[key]: "rule" for key in _rules if key in label}
     return dict(sorted(found.items()))
