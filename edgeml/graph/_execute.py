@@ -5,21 +5,28 @@ from __future__ import annotations
 from typing import Any
 
 from edgeml._require import require
+from edgeml.errors import DelegateError
 from edgeml.platform import cores
 from edgeml.runtime._errors import translated
 
 
-def open_session(model: Any, *, threads: int | None = None, name: str = "the graph") -> Any:
-    """Return an ``onnxruntime.InferenceSession`` of a ModelProto, on the CPU.
+def open_session(
+    model: Any, *, threads: int | None = None, name: str = "the graph", delegate: str = "cpu"
+) -> Any:
+    """Return an ``onnxruntime.InferenceSession`` of a ModelProto.
 
     Args:
         model: An ``onnx.ModelProto``.
         threads: Threads of one call; None is all cores that the process may use.
         name: What errors call the graph.
+        delegate: Where it runs; ``"cpu"`` is the only one yet.
 
     Raises:
+        DelegateError: there is no such delegate.
         ModelFormatError: the runtime does not take the graph.
     """
+    if delegate not in ("cpu", "auto"):
+        raise DelegateError(f"graphs run on the CPU, not on {delegate!r}", delegate=delegate)
     ort = require("onnxruntime", extra="cpu", purpose="Running a graph")
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads or cores()

@@ -276,6 +276,12 @@ class Graph:
         self.updates: dict[Tensor, Tensor] = {}
         """New values of initializers that a training step keeps: running statistics."""
         self.training = False
+        self.losses: list[Tensor] = []
+        """Scalars that layers add to the loss."""
+        self.masks: dict[Tensor, Tensor] = {}
+        """Which steps of a sequence count, bool (batch, steps); kept beside the tensors."""
+        self.history: list[Any] = []
+        """What a functional model was put together from, in order."""
         self.scope = ""
         self.seed: Tensor | None = None
         self.draws = 0
@@ -380,6 +386,8 @@ class Graph:
         found = types if types is not None else infer(node, self.opsets, outputs)
         node.outputs = [Tensor(self, dtype, shape, producer=node) for dtype, shape in found]
         self.nodes.append(node)
+        if not self._tokens:
+            self.history.append(node)
         return node
 
     def captures(self) -> list[Tensor]:
@@ -402,6 +410,8 @@ class Graph:
         self.nodes += other.nodes
         self.inputs += other.inputs
         self.updates |= other.updates
+        self.masks |= other.masks
+        self.history += other.history
         self._constants |= other._constants
         self._parameters |= other._parameters
         own: list[Tensor] = [*other.inputs, *other._constants.values(), *other._parameters.values()]

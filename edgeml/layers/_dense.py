@@ -1,0 +1,58 @@
+"""Dense: the fully connected layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgeml import ops
+from edgeml.errors import ShapeError
+from edgeml.graph import Tensor
+from edgeml.layers import _activations as activations
+from edgeml.layers._layer import Layer
+
+
+class Dense(Layer):
+    """``activation(x @ kernel + bias)``, over the last axis.
+
+    Args:
+        units: Size of the output's last axis.
+        activation: Name or function of a tensor; None for none.
+        use_bias: Whether to add a bias.
+        kernel_initializer: Initializer of the kernel, (input's last axis, units).
+        bias_initializer: Initializer of the bias, (units,).
+        kernel_regularizer: Penalty on the kernel, added to the loss.
+
+    Input shape: (batch, ..., features). Output shape: (batch, ..., units).
+
+    Raises:
+        ShapeError: the input's last axis is not known.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.layers import Dense
+        >>> Dense(2, kernel_initializer="ones")(np.ones((1, 3))).tolist()
+        [[3.0, 3.0]]
+    """
+
+    units: int
+    activation: Any = None
+    use_bias: bool = True
+    kernel_initializer: Any = "glorot_uniform"
+    bias_initializer: Any = "zeros"
+    kernel_regularizer: Any = None
+
+    def build(self, input_shape: Any) -> None:
+        """Make kernel and bias."""
+        if input_shape[-1] is None:
+            raise ShapeError(f"Dense needs to know the last axis of its input, {input_shape}")
+        self.kernel = self.add_weight(
+            "kernel", (input_shape[-1], self.units), self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+        )  # fmt: skip
+        if self.use_bias:
+            self.bias = self.add_weight("bias", (self.units,), self.bias_initializer)
+
+    def call(self, x: Tensor) -> Tensor:
+        """Return the output; see the class."""
+        y = ops.matmul(x, self.kernel)
+        return activations.get(self.activation)(y + self.bias if self.use_bias else y)

@@ -1,0 +1,316 @@
+"""The base of all layers: fields, build, call."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import itertools
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any, dataclass_transform
+
+import numpy as np
+
+from edgeml import initializers
+from edgeml.errors import ShapeError
+from edgeml.graph import Graph, Tensor, current_graph, emit, function
+from edgeml.graph._tree import leaves, map_leaves
+from edgeml.layers._config import serialize
+from edgeml.layers._parameter import Array, Parameter
+from edgeml.training._names import snake
+
+_counts: Counter[str] = Counter()
+_seeds = itertools.count()
+_seed = 0
+_DIMENSIONS = re.compile(r"_?([123])_d(?=_|$)")
+
+
+def set_random_seed(seed: int) -> None:
+    """Make the initial weights of the layers built from now on reproducible.
+
+    Args:
+        seed: Any integer; layers built in the same order then start with the same weights.
+    """
+    global _seeds, _seed
+    _seed, _seeds = seed, itertools.count()
+
+
+def clear_names() -> None:
+    """Start over with the layers' automatic names: the next Dense is ``dense`` again."""
+    _counts.clear()
+
+
+@dataclass_transform(eq_default=False)
+class Layer:
+    """A function of tensors with parameters.
+
+    A subclass lists its arguments as fields, makes its parameters in `build` and computes in
+    `call`. (Keras's way, an ``__init__`` that calls ``super().__init__(**kwargs)``, works too.)
+
+    Args:
+        name: Its name; by default the class's in snake case, with a number.
+        trainable: Whether its parameters may be trained; False freezes it.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.layers import Layer
+        >>> class Scale(Layer):
+        ...     start: float = 1.0
+        ...     def build(self, input_shape):
+        ...         self.factor = self.add_weight("factor", (input_shape[-1],), "ones")
+        ...     def call(self, x):
+        ...         return x * self.factor * self.start
+        >>> Scale(2.0)(np.ones((1, 3))).tolist()
+        [[2.0, 2.0, 2.0]]
+    """
+
+    name: str = dataclasses.field(default="", kw_only=True)
+    trainable: bool = dataclasses.field(default=True, kw_only=True)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "__annotations__" in cls.__dict__ and "__init__" not in cls.__dict__:
+            dataclasses.dataclass(eq=False, repr=False)(cls)
+
+    def __init__(self, *, name: str = "", trainable: bool = True) -> None:
+        self.name = name
+        self.trainable = trainable
+        self.__post_init__()
+
+    def __post_init__(self) -> None:
+        """Check the fields; a subclass that overrides this calls it first."""
+        if not self.name:
+            kind = _DIMENSIONS.sub(r"\1d", snake(type(self).__name__))
+            count = _counts[kind]
+            _counts[kind] += 1
+            self.name = kind if not count else f"{kind}_{count}"
+        self.built = False
+        self.supports_masking = True
+        self._parameters: dict[str, Parameter] = {}
+
+    def build(self, input_shape: Any) -> None:
+        """Make the parameters; called once, with the shape of the first input.
+
+        Args:
+            input_shape: A tuple, None for an unknown dimension; a list of them for several inputs.
+        """
+
+    def call(self, x: Any) -> Any:
+        """Return the layer's output; may take ``training`` and ``mask``, too."""
+        raise NotImplementedError(f"{type(self).__name__} has no call(self, x)")
+
+    def compute_mask(self, x: Any, mask: Tensor | None) -> Tensor | None:
+        """Return the mask of the output: by default the input's, where the steps are the same."""
+        return mask
+
+    def add_weight(
+        self, name: str, shape: Sequence[int], initializer: Any = "glorot_uniform", *,
+        trainable: bool = True, dtype: Any = np.float32, regularizer: Any = None,
+    ) -> Parameter:  # fmt: skip
+        """Make a parameter.
+
+        Args:
+            name: Its name within the layer.
+            shape: Its shape, in Keras's order.
+            initializer: Name, initializer or ``fn(shape, rng)``.
+            trainable: False for state, such as running statistics.
+            dtype: Its dtype.
+            regularizer: ``fn(tensor) -> scalar`` that is added to the loss.
+        """
+        graph = current_graph()
+        scope = graph.root().scope if graph is not None else f"{self.name}/"
+        rng = np.random.default_rng([_seed, next(_seeds)])
+        value = np.asarray(initializers.get(initializer)(tuple(shape), rng)).astype(dtype)
+        found = Parameter(f"{scope}{name}", value, trainable=trainable)
+        self._parameters[name] = found
+        if regularizer is not None:
+            self._regularized().append((found, regularizer))
+        return found
+
+    def add_loss(self, value: Tensor) -> None:
+        """Add a scalar to the loss of the model that is being traced."""
+        value.graph.root().losses.append(value)
+
+    def update(self, parameter: Parameter, value: Tensor) -> None:
+        """Give a state parameter a new value at the end of each training step."""
+        graph = value.graph.root()
+        graph.updates[graph.parameter(parameter)] = value
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Apply the layer to tensors; to arrays, at once."""
+        tensors = [value for value in leaves([args, kwargs]) if isinstance(value, Tensor)]
+        if not tensors:
+            return self._eagerly()(*args, **kwargs)
+        if current_graph() is not None:
+            return self._trace(tensors[0].graph.root(), args, kwargs)
+        graph = tensors[0].graph
+        for tensor in tensors[1:]:
+            if tensor.graph is not graph:
+                graph.merge(tensor.graph)
+        with graph:
+            result = self._trace(graph, args, kwargs)
+            # An output that is the input itself would make the two indistinguishable.
+            result = map_leaves(lambda y: emit("Identity", y) if y in tensors else y, result)
+        graph.history.append(Call(self, args, kwargs, result))
+        return result
+
+    def _trace(self, graph: Graph, args: Any, kwargs: dict[str, Any]) -> Any:
+        outer, training = graph.scope, graph.training
+        accepted = _parameters_of(type(self))
+        graph.scope = f"{outer}{self.name}/"
+        try:
+            if not self.built:
+                self.build(map_leaves(shape_of, args[0] if len(args) == 1 else list(args)))
+                self.built = True
+            asked = kwargs.pop("training", None) if "training" in kwargs else None
+            if asked is not None:
+                graph.training = bool(asked)
+            if "training" in accepted:
+                kwargs = {**kwargs, "training": graph.training}
+            first = next(iter(leaves(args)), None)
+            mask = graph.masks.get(first) if isinstance(first, Tensor) else None
+            if "mask" in accepted and kwargs.get("mask") is None:
+                kwargs = {**kwargs, "mask": mask}
+            result = self.call(*args, **kwargs)
+            self._add_regularization(graph)
+        except ShapeError as error:
+            if hasattr(error, "layer"):
+                raise
+            raise ShapeError(f"layer {self.name!r}: {error}", layer=self.name) from error
+        finally:
+            graph.scope, graph.training = outer, training
+        if self.supports_masking:
+            out = self.compute_mask(args[0] if args else None, mask)
+            if out is not None:
+                graph.masks.update({y: out for y in leaves(result)})
+        return result
+
+    def _eagerly(self) -> Any:
+        if "_eager" not in self.__dict__:
+            self._eager = function(self)
+        return self._eager
+
+    def _regularized(self) -> list[tuple[Parameter, Any]]:
+        return self.__dict__.setdefault("_regularizers", [])  # type: ignore[no-any-return]
+
+    def _add_regularization(self, graph: Graph) -> None:
+        if graph.training:
+            for parameter, regularizer in self._regularized():
+                self.add_loss(regularizer(graph.parameter(parameter)))
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers that this one holds in its attributes."""
+        found: dict[int, Layer] = {}
+        for key, value in vars(self).items():
+            if key != "_eager":
+                found.update({id(x): x for x in _layers_in(value)})
+        return list(found.values())
+
+    def flatten_layers(self) -> Iterator[Layer]:
+        """Yield this layer and all within it."""
+        yield self
+        for layer in self.layers:
+            yield from layer.flatten_layers()
+
+    @property
+    def weights(self) -> list[Parameter]:
+        """All parameters, of the layers within too; each once."""
+        found = {id(p): p for p in self._parameters.values()}
+        for layer in self.layers:
+            found.update({id(p): p for p in layer.weights})
+        return list(found.values())
+
+    @property
+    def trainable_weights(self) -> list[Parameter]:
+        """The parameters that training changes; none where a layer is frozen."""
+        if not self.trainable:
+            return []
+        found = {id(p): p for p in self._parameters.values() if p.trainable}
+        for layer in self.layers:
+            found.update({id(p): p for p in layer.trainable_weights})
+        return list(found.values())
+
+    @property
+    def non_trainable_weights(self) -> list[Parameter]:
+        """The parameters that training does not change by gradients."""
+        trained = {id(p) for p in self.trainable_weights}
+        return [p for p in self.weights if id(p) not in trained]
+
+    def get_weights(self) -> list[Array]:
+        """Return copies of all parameters, in Keras's shapes."""
+        return [np.array(p.value) for p in self.weights]
+
+    def set_weights(self, weights: Sequence[Array]) -> None:
+        """Set all parameters, in the order of `get_weights`.
+
+        Raises:
+            ShapeError: their number or a shape does not fit.
+        """
+        own = self.weights
+        if len(own) != len(weights):
+            raise ShapeError(
+                f"{self.name!r} has {len(own)} weights, received {len(weights)}"
+                + ("" if self.built else "; it is not built yet: call it once"),
+                where=self.name, expected=len(own), received=len(weights),
+            )  # fmt: skip
+        for parameter, value in zip(own, weights, strict=True):
+            parameter.value = value
+
+    def count_params(self) -> int:
+        """Return the number of values in all parameters."""
+        return sum(int(np.prod(p.shape)) for p in self.weights)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that make an equal layer."""
+        if dataclasses.is_dataclass(self):
+            names = [f.name for f in dataclasses.fields(self) if f.init]
+        else:
+            given = inspect.signature(type(self).__init__).parameters
+            names = [n for n in given if n != "self" and hasattr(self, n)]
+        config = {name: serialize(getattr(self, name)) for name in names}
+        return {"name": self.name, "trainable": self.trainable, **config}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Layer:
+        """Return the layer that `get_config` described, without its weights."""
+        from edgeml.layers._config import deserialize
+
+        return cls(**{key: deserialize(value) for key, value in config.items()})
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}>"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Call:
+    """A layer's call while a functional model is put together."""
+
+    layer: Layer
+    args: Any
+    kwargs: dict[str, Any]
+    result: Any
+
+
+def shape_of(tensor: Any) -> Any:
+    """Return Keras's form of a shape: None for a dimension that is not known."""
+    if not isinstance(tensor, Tensor):
+        return None
+    return tuple(None if isinstance(dim, str) else int(dim) for dim in tensor.known_shape)
+
+
+@functools.cache
+def _parameters_of(kind: type[Layer]) -> frozenset[str]:
+    return frozenset(inspect.signature(kind.call).parameters)
+
+
+def _layers_in(value: Any) -> list[Layer]:
+    if isinstance(value, Layer):
+        return [value]
+    if isinstance(value, (list, tuple)):
+        return [x for item in value for x in _layers_in(item)]
+    if isinstance(value, dict):
+        return [x for item in value.values() for x in _layers_in(item)]
+    return []

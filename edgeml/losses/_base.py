@@ -1,0 +1,131 @@
+"""The base of all losses, and how they are found by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from edgeml import ops
+from edgeml.errors import ConfigError
+from edgeml.graph import Tensor
+from edgeml.training._names import snake
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclasses.dataclass
+class Loss:
+    """What training makes small: ``loss(y_true, y_pred, sample_weight) -> scalar``.
+
+    A subclass computes the loss of each example in `call`.
+
+    Args:
+        reduction: "sum_over_batch_size" (the mean), "sum", "mean_with_sample_weight" or None.
+        name: Its name.
+    """
+
+    _: dataclasses.KW_ONLY
+    reduction: str | None = "sum_over_batch_size"
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        known = ("sum_over_batch_size", "mean", "sum", "mean_with_sample_weight", None, "none")
+        if self.reduction not in known:
+            raise ConfigError(f"reduction: expected one of {known[:4]}, received {self.reduction!r}")
+        self.name = self.name or snake(type(self).__name__)
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """Return the loss of each example; the last axis is gone."""
+        raise NotImplementedError
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Tensor:
+        """Return the loss.
+
+        Args:
+            y_true: Targets.
+            y_pred: The model's output.
+            sample_weight: (batch,), or one weight for each value of `call`.
+        """
+        values = self.call(y_true, y_pred)
+        if sample_weight is not None:
+            missing = values.ndim - sample_weight.ndim
+            if missing > 0:
+                axes = list(range(sample_weight.ndim, values.ndim))
+                sample_weight = ops.expand_dims(sample_weight, axes)
+            elif missing < 0:
+                sample_weight = ops.squeeze(sample_weight, -1)
+            values = values * sample_weight
+        if self.reduction in (None, "none"):
+            return values
+        if self.reduction == "sum":
+            return ops.sum(values)
+        if self.reduction == "mean_with_sample_weight" and sample_weight is not None:
+            counted = ops.sum(sample_weight * ops.stop_gradient(values * 0.0 + 1.0))
+            return ops.sum(values) / ops.maximum(counted, 1e-7)
+        return ops.mean(values)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that make an equal loss."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init}
+
+
+@dataclasses.dataclass
+class Wrapped(Loss):
+    """A loss from a function: ``fn(y_true, y_pred)``, or ``fn(outputs, targets, weights)``."""
+
+    fn: Callable[..., Tensor] = lambda t, p: ops.mean(ops.square(t - p), axis=-1)
+    arguments: int = 2
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """Return the function's value."""
+        return self.fn(y_true, y_pred)
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Tensor:
+        """Return the loss; see `Loss`."""
+        if self.arguments >= 3:
+            return self.fn(y_pred, y_true, sample_weight)
+        return super().__call__(y_true, y_pred, sample_weight)
+
+
+_by_name: dict[str, type[Loss]] = {}
+
+
+def named(*names: str) -> Callable[[type[Loss]], type[Loss]]:
+    """Register a loss's class under its own name and others; a decorator."""
+
+    def register(cls: type[Loss]) -> type[Loss]:
+        _by_name.update(dict.fromkeys((*names, snake(cls.__name__)), cls))
+        return cls
+
+    return register
+
+
+def get(loss: Any) -> Any:
+    """Return a loss by name (Keras's or TensorFlow.js's spelling), or the one given.
+
+    A function of two arguments is ``fn(y_true, y_pred)`` with a value for each example, as
+    Keras's; one of three is ``fn(outputs, targets, weights)`` with a scalar.
+
+    Raises:
+        ConfigError: there is none of that name; the message has the nearest.
+
+    Example:
+        >>> from edgeml import losses
+        >>> losses.get("binaryCrossentropy").name
+        'binary_crossentropy'
+    """
+    if loss is None or isinstance(loss, Loss):
+        return loss
+    if callable(loss):
+        code = getattr(loss, "__code__", None)
+        count = code.co_argcount - hasattr(loss, "__self__") if code is not None else 2
+        return Wrapped(fn=loss, arguments=count, name=getattr(loss, "__name__", "loss"))
+    name = snake(str(loss))
+    if name not in _by_name:
+        near = difflib.get_close_matches(name, _by_name, 3) or sorted(_by_name)
+        raise ConfigError(f"there is no loss {loss!r}; did you mean {', '.join(near)}?")
+    return _by_name[name]()

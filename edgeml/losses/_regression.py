@@ -1,0 +1,172 @@
+"""Losses of numbers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from edgeml import ops
+from edgeml.graph import Tensor
+from edgeml.losses._base import Loss, named
+
+_EPSILON = 1e-7
+
+
+def matched(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    """Return the targets as float, in the shape of the output when only a last 1 is missing."""
+    y = ops.cast(y_true, y_pred.dtype)
+    if y.ndim == y_pred.ndim - 1 and y_pred.known_shape[-1] == 1:
+        return ops.expand_dims(y, -1)
+    if y.ndim == y_pred.ndim + 1 and y.known_shape[-1] == 1:
+        return ops.squeeze(y, -1)
+    return y
+
+
+def _mean(values: Tensor) -> Tensor:
+    return ops.mean(values, axis=-1) if values.ndim > 1 else values
+
+
+@named("mse")
+@dataclass
+class MeanSquaredError(Loss):
+    """Mean over the last axis of ``(y_true - y_pred) ** 2``."""
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """Return the loss of each example."""
+        return _mean(ops.square(y_pred - matched(y_true, y_pred)))
+
+
+@named("mae")
+@dataclass
+class MeanAbsoluteError(Loss):
+    """Mean over the last axis of ``|y_true - y_pred|``."""
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """Return the loss of each example."""
+        return _mean(ops.absolute(y_pred - matched(y_true, y_pred)))
+
+
+@named("mape")
+@dataclass
+class MeanAbsolutePercentageError(Loss):
+    """Mean over the last axis of ``100 |y_true - y_pred| / |y_true|``."""
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """Return the loss of each example."""
+        y = matched(y_true, y_pred)
+        off = ops.absolute((y - y_pred) / ops.maximum(ops.absolute(y), _EPSILON))
+        return _mean(off) * 100.0
+
+
+@named("msle")
+@dataclass
+class MeanSquaredLogarithmicError(Loss):
+    """Mean over the last axis of ``(log(1 + y_true) - log(1 + y_pred)) ** 2``."""
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """Return the loss of each example."""
+        first = ops.log1p(ops.maximum(y_pred, _EPSILON))
+        second = ops.log1p(ops.maximum(matched(y_true, y_pred), _EPSILON))
+        return _mean(ops.square(first - second))
+
+
+@named("huber_loss")
+@dataclass
+class Huber(Loss):
+    """Squared near the target, linear beyond `delta` (Huber, 1964)."""
+
+    delta: float = 1.0
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """Return the loss of each example."""
+        error = ops.absolute(y_pred - matched(y_true, y_pred))
+        near = ops.minimum(error, self.delta)
+        return _mean(0.5 * near * near + self.delta * (error - near))
+
+
+@named("logcosh")
+@dataclass
+class LogCosh(Loss):
+    """Mean over the last axis of ``log(cosh(y_pred - y_true))``."""
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """Return the loss of each example."""
+        x = y_pred - matched(y_true, y_pred)
+        return _mean(x + ops.softplus(x * -2.0) - math.log(2.0))
+
+
+@named("kld", "kullback_leibler_divergence", "kl_divergence")
+@dataclass
+class KLDivergence(Loss):
+    """``sum(y_true * log(y_true / y_pred))`` over the last axis, of probabilities."""
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """Return the loss of each example."""
+        y = ops.clip(matched(y_true, y_pred), _EPSILON, 1.0)
+        return ops.sum(y * (ops.log(y) - ops.log(ops.clip(y_pred, _EPSILON, 1.0))), axis=-1)
+
+
+@named()
+@dataclass
+class Poisson(Loss):
+    """Mean over the last axis of ``y_pred - y_true * log(y_pred)``."""
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """Return the loss of each example."""
+        return _mean(y_pred - matched(y_true, y_pred) * ops.log(y_pred + _EPSILON))
+
+
+@named("cosine_proximity")
+@dataclass
+class CosineSimilarity(Loss):
+    """Minus the cosine of the angle between target and output, over the last axis."""
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """Return the loss of each example."""
+        y = matched(y_true, y_pred)
+
+        def unit(x: Tensor) -> Tensor:
+            square = ops.sum(x * x, axis=-1, keepdims=True)
+            return x * ops.rsqrt(ops.maximum(square, _EPSILON))
+
+        return -ops.sum(unit(y) * unit(y_pred), axis=-1)
+
+
+@named()
+@dataclass
+class Hinge(Loss):
+    """Mean over the last axis of ``max(1 - y_true * y_pred, 0)``; targets -1 and 1 (or 0 and 1)."""
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """Return the loss of each example."""
+        return _mean(ops.relu(1.0 - _signs(y_true, y_pred) * y_pred))
+
+
+@named()
+@dataclass
+class SquaredHinge(Loss):
+    """The square of the hinge loss's terms."""
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """Return the loss of each example."""
+        return _mean(ops.square(ops.relu(1.0 - _signs(y_true, y_pred) * y_pred)))
+
+
+@named()
+@dataclass
+class CategoricalHinge(Loss):
+    """``max(largest wrong - right + 1, 0)`` of one-hot targets, over the last axis."""
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """Return the loss of each example."""
+        y = matched(y_true, y_pred)
+        right = ops.sum(y * y_pred, axis=-1)
+        wrong = ops.max((1.0 - y) * y_pred, axis=-1)
+        return ops.relu(wrong - right + 1.0)
+
+
+def _signs(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    """Targets 0 and 1 stand for -1 and 1, when all of them are 0 or 1."""
+    y = matched(y_true, y_pred)
+    binary = ops.all(ops.logical_or(ops.equal(y, 0.0), ops.equal(y, 1.0)))
+    return ops.where(binary, 2.0 * y - 1.0, y)

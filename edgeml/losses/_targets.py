@@ -1,0 +1,67 @@
+"""Targets checked before training starts, and outputs' kinds."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from edgeml.errors import DataError
+from edgeml.losses._classification import (
+    BinaryCrossentropy, CategoricalCrossentropy, SparseCategoricalCrossentropy,
+)  # fmt: skip
+
+Array = np.ndarray[Any, Any]
+
+
+def check_targets(loss: Any, y: Array, output_shape: Sequence[int]) -> None:
+    """Check that targets fit a loss and an output.
+
+    Args:
+        loss: What `get` returned.
+        y: Targets of all examples.
+        output_shape: Shape of the outputs for all of them.
+
+    Raises:
+        DataError: a label is out of range; the message has its place and value.
+    """
+    if not y.size:
+        return
+    if isinstance(loss, SparseCategoricalCrossentropy):
+        classes = int(output_shape[-1])
+        bad = (y < 0) | (y >= classes)
+        if loss.ignore_class is not None:
+            bad &= y != loss.ignore_class
+        if y.dtype.kind == "f":
+            bad |= y != np.floor(y)
+        _refuse(bad, y, f"class numbers 0 to {classes - 1} (the model has {classes} outputs)")
+    elif isinstance(loss, BinaryCrossentropy):
+        _refuse((y < 0) | (y > 1), y, "0 or 1 (probabilities in between)")
+    elif isinstance(loss, CategoricalCrossentropy):
+        if y.ndim != len(output_shape) or y.shape[-1] != output_shape[-1]:
+            raise DataError(
+                f"labels have the shape {y.shape[1:]}, and the output {tuple(output_shape[1:])}: "
+                "expected one-hot rows; for class numbers use sparse_categorical_crossentropy",
+                expected=tuple(output_shape[1:]), received=y.shape[1:],
+            )  # fmt: skip
+        _refuse(y < 0, y, "probabilities of at least 0")
+
+
+def _refuse(bad: Any, y: Array, expected: str) -> None:
+    if bad.any():
+        places = np.argwhere(bad)
+        place = tuple(int(i) for i in places[0])
+        raise DataError(
+            f"label {y[place]} of example {place[0]} is out of range: expected {expected}; "
+            f"{len(places)} of {y.size} labels are wrong",
+            expected=expected, received=y[place].item(), index=place[0],
+        )  # fmt: skip
+
+
+def with_logits(loss: Any, from_logits: bool) -> Any:
+    """Return the loss for outputs before (True) or after (False) the softmax or sigmoid."""
+    if not hasattr(loss, "from_logits") or loss.from_logits == from_logits:
+        return loss
+    return dataclasses.replace(loss, from_logits=from_logits)

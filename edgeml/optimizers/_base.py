@@ -1,0 +1,152 @@
+"""The base of all optimizers, and how they are found by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from edgeml.errors import ConfigError
+from edgeml.graph import Tensor, emit
+from edgeml.training._names import snake
+
+Slots = dict[str, Tensor]
+Scalars = dict[str, Tensor]
+
+
+@dataclasses.dataclass
+class Optimizer:
+    """Makes new parameters from gradients, on one flat vector of all parameters.
+
+    Args:
+        learning_rate: Step size, or a schedule ``fn(step) -> step size``.
+        weight_decay: Fraction, times the learning rate, that each step takes from each weight.
+        clipnorm: Largest norm of each parameter's gradient.
+        clipvalue: Largest absolute value of a gradient.
+        global_clipnorm: Largest norm of all gradients together.
+        use_ema: Whether to end with an exponential moving average of the weights.
+        ema_momentum: Momentum of that average.
+        gradient_accumulation_steps: Steps whose gradients are averaged for one update.
+    """
+
+    learning_rate: Any = 0.001
+    _: dataclasses.KW_ONLY
+    weight_decay: float | None = None
+    clipnorm: float | None = None
+    clipvalue: float | None = None
+    global_clipnorm: float | None = None
+    use_ema: bool = False
+    ema_momentum: float = 0.99
+    gradient_accumulation_steps: int | None = None
+
+    slots: ClassVar[tuple[str, ...]] = ()
+    """Names of the state vectors, each of the size of all parameters, zero at the start."""
+
+    def __post_init__(self) -> None:
+        self.iterations = 0
+        given = [self.clipnorm, self.clipvalue, self.global_clipnorm]
+        if sum(value is not None for value in given) > 1:
+            raise ConfigError("only one of clipnorm, clipvalue and global_clipnorm can be set")
+        rate = self.learning_rate
+        if not callable(rate) and not (np.isfinite(rate) and rate >= 0):
+            raise ConfigError(f"learning_rate: expected a number of at least 0, received {rate!r}")
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of a step, counted from 1."""
+        rate = self.learning_rate
+        return float(rate(step - 1)) if callable(rate) else float(rate)
+
+    def scalars(self, step: int) -> dict[str, float]:
+        """Return what changes from step to step, by name; step 1 is the first."""
+        return {"learning_rate": self.rate(step)}
+
+    def update(
+        self, p: Tensor, g: Tensor, slots: Slots, scalars: Scalars, decay_mask: Tensor | None = None
+    ) -> tuple[Tensor, Slots]:
+        """Emit the update; return new parameters and new slots.
+
+        Args:
+            p: Parameters, float32 (n,).
+            g: Gradient, float32 (n,).
+            slots: The state vectors, by name.
+            scalars: What `scalars` returned, as tensors.
+            decay_mask: 1 where weight decay applies, else 0; None: everywhere.
+        """
+        return self._apply(self._decayed(p, scalars, decay_mask), g, slots, scalars)
+
+    def _apply(self, p: Tensor, g: Tensor, slots: Slots, scalars: Scalars) -> tuple[Tensor, Slots]:
+        raise NotImplementedError
+
+    def _decayed(self, p: Tensor, scalars: Scalars, mask: Tensor | None) -> Tensor:
+        if not self.weight_decay:
+            return p
+        share = scalars["learning_rate"] * self.weight_decay
+        return p - p * (share if mask is None else mask * share)
+
+    def clip(self, grads: Sequence[Tensor]) -> list[Tensor]:
+        """Emit the limits on the gradients, one for each parameter."""
+        if self.clipvalue is not None:
+            limit = float(self.clipvalue)
+            return [emit("Clip", g, -limit, limit) for g in grads]
+        if self.clipnorm is not None:
+            return [_limited(g, emit("ReduceL2", g, keepdims=0), self.clipnorm) for g in grads]
+        if self.global_clipnorm is not None:
+            squares = [emit("ReduceSumSquare", g, keepdims=0) for g in grads]
+            norm = emit("Sqrt", emit("Sum", *squares))
+            return [_limited(g, norm, self.global_clipnorm) for g in grads]
+        return list(grads)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that make an equal optimizer."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Optimizer:
+        """Return the optimizer that `get_config` described."""
+        return cls(**config)
+
+
+def _limited(g: Tensor, norm: Tensor, limit: float) -> Tensor:
+    return g * (float(limit) / emit("Max", norm, float(limit), like=norm))
+
+
+_by_name: dict[str, type[Optimizer]] = {}
+
+
+def named(*names: str) -> Callable[[type[Optimizer]], type[Optimizer]]:
+    """Register an optimizer's class under names; a decorator."""
+
+    def register(cls: type[Optimizer]) -> type[Optimizer]:
+        _by_name.update(dict.fromkeys(names, cls))
+        return cls
+
+    return register
+
+
+def get(optimizer: Any) -> Optimizer:
+    """Return an optimizer by name (any spelling), from a dict with its name, or the one given.
+
+    Raises:
+        ConfigError: there is none of that name; the message has the nearest.
+
+    Example:
+        >>> from edgeml import optimizers
+        >>> optimizers.get("rmsProp").learning_rate
+        0.001
+        >>> optimizers.get({"name": "sgd", "learningRate": 0.5}).learning_rate
+        0.5
+    """
+    if isinstance(optimizer, Optimizer):
+        return optimizer
+    options: dict[str, Any] = {}
+    if isinstance(optimizer, Mapping):
+        options = {snake(key): value for key, value in optimizer.items()}
+        optimizer = options.pop("name", options.pop("class_name", ""))
+    name = snake(str(optimizer)).replace("_", "")
+    if name not in _by_name:
+        near = difflib.get_close_matches(name, _by_name, 3) or sorted(_by_name)
+        raise ConfigError(f"there is no optimizer {optimizer!r}; did you mean {', '.join(near)}?")
+    return _by_name[name](**options)

@@ -1,0 +1,166 @@
+"""The training loop, for models of layers and for ONNX files alike."""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from edgeml.errors import NonFinite, TrainingError
+from edgeml.optimizers import Optimizer
+from edgeml.training._inputs import Batch, check_finite
+from edgeml.training._state import State
+from edgeml.training._step import Step, Traced, build_step, slot_names
+
+Array = np.ndarray[Any, Any]
+Signature = tuple[tuple[str, tuple[int, ...], str], ...]
+Trace = Callable[[Batch, bool], Traced]
+
+_SESSIONS = 4  # full and last partial batch, to train and to evaluate
+
+
+class Engine:
+    """Runs steps on a state; compiles one for each shape of batch.
+
+    Args:
+        trace: ``trace(batch, training)`` returns the forward pass for batches like this.
+        trainable: Start values of what gradients change, by key.
+        others: Start values of running statistics, by key.
+        optimizer: Makes new parameters from gradients; it counts the iterations.
+        seed: Seed of the random operators.
+        threads: Threads of one step; None is all cores.
+        delegate: Where steps run.
+        decay: Which keys weight decay applies to; None: all.
+    """
+
+    def __init__(
+        self, trace: Trace, trainable: Mapping[Hashable, Array], others: Mapping[Hashable, Array],
+        optimizer: Optimizer, *, seed: int = 0, threads: int | None = None, delegate: str = "cpu",
+        decay: Callable[[Hashable], bool] | None = None,
+    ) -> None:  # fmt: skip
+        if not trainable:
+            raise TrainingError("there is nothing to train: all parameters are frozen")
+        self.optimizer = optimizer
+        self.state = State(trainable, slot_names(optimizer), others)
+        self.seed = seed
+        self._trace = trace
+        self._threads = threads
+        self._delegate = delegate
+        self._steps: OrderedDict[Any, Step] = OrderedDict()
+        self._decay = None
+        if decay is not None:
+            chosen = [float(decay(key)) for key in self.state.keys]
+            if not all(chosen):
+                self._decay = np.repeat(np.array(chosen, np.float32), self.state.sizes)
+        self.micro_step = 0
+
+    def train(self, batch: Batch, number: int = 0) -> tuple[float, list[Array]]:
+        """Do one step; return the loss before it and the model's outputs.
+
+        Raises:
+            NonFinite: data, loss or gradient hold NaN or infinity; the state is as it was.
+        """
+        check_finite(batch, number)
+        optimizer = self.optimizer
+        steps = optimizer.gradient_accumulation_steps or 1
+        apply = (self.micro_step + 1) % steps == 0
+        program = self._compiled(batch, True)
+        scalars: dict[str, Any] = {
+            f"scalar/{name}": value
+            for name, value in optimizer.scalars(optimizer.iterations + 1).items()
+        }
+        scalars["seed"] = np.array([self.seed & 0xFFFFFFFF, self.micro_step], np.uint32)
+        scalars["apply"] = apply
+        results = program.run(feeds_of(batch), scalars)
+        loss = float(results["loss"])
+        if not (np.isfinite(loss) and np.isfinite(results["gradient_norm"])):
+            what = "loss" if not np.isfinite(loss) else "gradient"
+            raise NonFinite(
+                f"the {what} of batch {number} is not finite (loss {loss}): training stopped, the "
+                "weights are those before this batch. Try a lower learning rate, clip gradients "
+                "(optimizer's global_clipnorm), or scale the inputs",
+                batch=number, loss=loss,
+            )  # fmt: skip
+        self.state.flip()
+        self.micro_step += 1
+        if apply:
+            optimizer.iterations += 1
+        return loss, outputs_of(results)
+
+    def evaluate(self, batch: Batch) -> tuple[float, list[Array]]:
+        """Return loss and outputs of a batch, without training."""
+        results = self._compiled(batch, False).run(feeds_of(batch), {"seed": np.zeros(2, "u4")})
+        return float(results["loss"]), outputs_of(results)
+
+    def proto(self, batch: Batch, training: bool = True) -> Any:
+        """Return the ModelProto of the step for batches like this."""
+        return build_step(
+            self._trace(batch, training), self.state, self.optimizer if training else None,
+            decay=self._decay,
+        )  # fmt: skip
+
+    def _compiled(self, batch: Batch, training: bool) -> Step:
+        key = (signature(batch), training)
+        found = self._steps.get(key)
+        if found is None:
+            while len(self._steps) >= _SESSIONS:
+                self._steps.popitem(last=False)
+            found = self._steps[key] = Step(
+                self.proto(batch, training), self.state, threads=self._threads,
+                delegate=self._delegate,
+            )  # fmt: skip
+        self._steps.move_to_end(key)
+        return found
+
+    def checkpoint(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        """Return (arrays, values) from which `restore` continues bit for bit."""
+        values = {"iterations": self.optimizer.iterations, "micro_step": self.micro_step,
+                  "seed": self.seed}  # fmt: skip
+        return {name: array.copy() for name, array in self.state.arrays().items()}, values
+
+    def restore(self, arrays: Mapping[str, Array], values: Mapping[str, Any]) -> None:
+        """Continue from what `checkpoint` returned."""
+        self.state.restore(arrays)
+        self.optimizer.iterations = int(values["iterations"])
+        self.micro_step = int(values["micro_step"])
+        self.seed = int(values["seed"])
+
+
+def signature(batch: Batch) -> Signature:
+    """Return what a compiled step depends on: names, shapes and dtypes of a batch."""
+    return tuple((name, a.shape, a.dtype.str) for name, a in feeds_of(batch).items())
+
+
+def feeds_of(batch: Batch) -> dict[str, Array]:
+    """Return a batch as the step's inputs."""
+    arrays, targets, weight = batch
+    feeds = dict(arrays)
+    feeds |= {f"target/{i}": y for i, y in enumerate(targets)}
+    if weight is not None:
+        feeds["sample_weight"] = weight
+    return feeds
+
+
+def outputs_of(results: Mapping[str, Array]) -> list[Array]:
+    """Return the model's outputs among a step's results."""
+    count = sum(name.startswith("output/") for name in results)
+    return [results[f"output/{i}"] for i in range(count)]
+
+
+def fresh(optimizer: Optimizer) -> Optimizer:
+    """Return a copy of an optimizer that has not counted a step."""
+    found = copy.copy(optimizer)
+    found.iterations = 0
+    return found
+
+
+def weighted_total(losses: Sequence[Any], weights: Sequence[float]) -> Any:
+    """Return the weighted sum of the outputs' losses."""
+    total = None
+    for loss, weight in zip(losses, weights, strict=True):
+        term = loss if weight == 1.0 else loss * weight
+        total = term if total is None else total + term
+    return total

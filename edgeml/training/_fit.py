@@ -1,0 +1,220 @@
+"""Epochs: batches, metrics, validation and callbacks around the engine."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from edgeml import metrics as metrics_module
+from edgeml.callbacks import Callback, CallbackList
+from edgeml.errors import DataError, TrainingError
+from edgeml.training._engine import Engine
+from edgeml.training._history import History
+from edgeml.training._inputs import Batch, Data
+from edgeml.training._progress import ProgressBar
+
+Array = np.ndarray[Any, Any]
+
+
+class Fitted(Protocol):
+    """What is trained, as the loop and callbacks see it."""
+
+    stop_training: bool
+
+
+@dataclass
+class Scores:
+    """The running means of losses and the metrics of one pass over data.
+
+    Args:
+        metrics: For each output, its metrics.
+        prefix: ``"val_"`` for validation.
+    """
+
+    metrics: Sequence[Sequence[metrics_module.Metric]]
+    prefix: str = ""
+    _loss: float = 0.0
+    _count: float = 0.0
+
+    def reset(self) -> None:
+        """Start a new pass."""
+        self._loss = self._count = 0.0
+        for metric in self._all():
+            metric.reset_state()
+
+    def add(self, loss: float, outputs: Sequence[Array], batch: Batch) -> None:
+        """Count a batch."""
+        arrays, targets, weight = batch
+        size = len(next(iter(arrays.values())))
+        self._loss += loss * size
+        self._count += size
+        for y, output, own in zip(targets, outputs, self.metrics, strict=False):
+            for metric in own:
+                metric.update_state(y, output, weight)
+
+    def result(self) -> dict[str, float]:
+        """Return the loss and each metric, by name."""
+        found = {"loss": self._loss / max(self._count, 1.0)}
+        for metric in self._all():
+            value = metric.result()
+            name = metric.name
+            number = 1
+            while name in found:
+                number += 1
+                name = f"{metric.name}_{number}"
+            found[name] = float(value) if np.ndim(value) == 0 else value
+        return {self.prefix + name: value for name, value in found.items()}
+
+    def _all(self) -> list[metrics_module.Metric]:
+        return [metric for own in self.metrics for metric in own]
+
+
+@dataclass
+class Plan:
+    """How long and on what to train; see `Model.fit`."""
+
+    data: Data
+    epochs: int = 1
+    initial_epoch: int = 0
+    validation: Data | None = None
+    validation_freq: int = 1
+    shuffle: bool = True
+    steps_per_epoch: int | None = None
+    verbose: Any = "auto"
+    callbacks: Sequence[Callback] = ()
+    seed: int = 0
+    class_weight: Mapping[int, float] | None = None
+    start_batch: int = 0
+    check: Callable[[Batch], None] | None = None
+    history: History = field(default_factory=History)
+
+
+def run(model: Fitted, engine: Engine, scores: Scores, validation: Scores, plan: Plan) -> History:
+    """Train; return the history."""
+    steps = plan.steps_per_epoch or plan.data.steps()
+    params = {"epochs": plan.epochs, "steps": steps, "verbose": plan.verbose}
+    bar = ProgressBar(plan.verbose)
+    callbacks = CallbackList([plan.history, *plan.callbacks, bar], model=model, params=params)
+    model.stop_training = False
+    callbacks.on_train_begin()
+    try:
+        for epoch in range(plan.initial_epoch, plan.epochs):
+            callbacks.on_epoch_begin(epoch)
+            logs = _epoch(model, engine, scores, plan, epoch, callbacks)
+            if plan.validation is not None and (epoch + 1) % plan.validation_freq == 0:
+                logs |= evaluate(engine, plan.validation, validation, callbacks)
+            callbacks.on_epoch_end(epoch, logs)
+            if model.stop_training:
+                break
+    finally:
+        callbacks.on_train_end()
+    return plan.history
+
+
+def _epoch(
+    model: Fitted, engine: Engine, scores: Scores, plan: Plan, epoch: int, callbacks: CallbackList
+) -> dict[str, Any]:
+    rng = np.random.default_rng([plan.seed, epoch]) if plan.shuffle else None
+    scores.reset()
+    number = plan.start_batch if epoch == plan.initial_epoch else 0
+    done = 0
+    for batch in plan.data.batches(rng, number):
+        if plan.steps_per_epoch is not None and done >= plan.steps_per_epoch:
+            break
+        weighted = with_class_weight(batch, plan.class_weight)
+        if plan.check is not None:
+            plan.check(weighted)
+        callbacks.on_train_batch_begin(number)
+        loss, outputs = engine.train(weighted, number)
+        scores.add(loss, outputs, weighted)
+        callbacks.on_train_batch_end(number, scores.result() if callbacks.wants_logs else None)
+        number += 1
+        done += 1
+        if model.stop_training:
+            break
+    if not done:
+        raise DataError("the dataset is empty: expected at least one batch")
+    return scores.result()
+
+
+def evaluate(
+    engine: Engine, data: Data, scores: Scores, callbacks: CallbackList | None = None
+) -> dict[str, Any]:
+    """Return loss and metrics on `data`."""
+    scores.reset()
+    seen = False
+    if callbacks is not None:
+        callbacks.on_test_begin()
+    for batch in data.batches(None):
+        loss, outputs = engine.evaluate(batch)
+        scores.add(loss, outputs, batch)
+        seen = True
+    if not seen:
+        raise DataError("the dataset is empty: expected at least one batch")
+    found = scores.result()
+    if callbacks is not None:
+        callbacks.on_test_end(found)
+    return found
+
+
+def with_class_weight(batch: Batch, weights: Mapping[int, float] | None) -> Batch:
+    """Return the batch with each example's weight multiplied by its class's."""
+    if not weights:
+        return batch
+    arrays, targets, weight = batch
+    y = targets[0]
+    labels = y.argmax(-1) if y.ndim > 1 and y.shape[-1] > 1 else y.reshape(len(y))
+    found = np.array([weights.get(int(label), 1.0) for label in labels], np.float32)
+    return arrays, targets, found if weight is None else found * weight
+
+
+def refuse_on_loop(name: str) -> None:
+    """Raise when called on a running event loop, which training would block.
+
+    Raises:
+        TrainingError: the message names the method to await.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise TrainingError(
+        f"{name}() would block the running event loop: use `await model.{name}_async(...)`"
+    )
+
+
+async def off_loop(work: Callable[[], Any], stop: Callable[[], None]) -> Any:
+    """Run `work` in a thread of its own; a cancelled caller has it stopped, and waits for that."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[Any] = loop.create_future()
+
+    def finish(result: Any, error: BaseException | None) -> None:
+        if done.cancelled():
+            return
+        if error is not None:
+            done.set_exception(error)
+        else:
+            done.set_result(result)
+
+    def target() -> None:
+        result, error = None, None
+        try:
+            result = work()
+        except BaseException as raised:
+            error = raised
+        loop.call_soon_threadsafe(finish, result, error)
+
+    thread = threading.Thread(target=target, name="edgeml-fit", daemon=True)
+    thread.start()
+    try:
+        return await asyncio.shield(done)
+    except asyncio.CancelledError:
+        stop()
+        await asyncio.wait([done])
+        done.exception()  # seen: the cancellation is what the caller gets
+        raise

@@ -1,0 +1,194 @@
+"""What `fit` is given, as batches of arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edgeml.errors import DataError, NonFinite, ShapeError
+
+Array = np.ndarray[Any, Any]
+Batch = tuple[dict[str, Array], list[Array], Array | None]
+
+
+def as_array(value: Any, what: str) -> Array:
+    """Return an array of numbers; float64 becomes float32, bool and strings are refused or cast."""
+    array = np.asarray(value)
+    if array.dtype == np.float64 or array.dtype == np.float16:
+        array = array.astype(np.float32)
+    if array.dtype.kind not in "fiub":
+        raise DataError(
+            f"{what}: expected numbers, received {array.dtype}: encode text and categories as "
+            "integers first",
+            expected="numbers", received=str(array.dtype),
+        )  # fmt: skip
+    return array
+
+
+def by_name(x: Any, names: Sequence[str]) -> dict[str, Array]:
+    """Return inputs by name, from an array, a sequence in the model's order, or a dict."""
+    if isinstance(x, Mapping):
+        missing = [name for name in names if name not in x]
+        if missing:
+            raise DataError(
+                f"input {missing[0]!r} is missing: expected {', '.join(names)}, received "
+                f"{', '.join(map(str, x)) or 'nothing'}"
+            )
+        return {name: as_array(x[name], f"input {name!r}") for name in names}
+    values = list(x) if isinstance(x, (tuple, list)) and len(names) > 1 else [x]
+    if len(values) != len(names):
+        raise DataError(f"expected {len(names)} inputs ({', '.join(names)}), received {len(values)}")
+    return {n: as_array(v, f"input {n!r}") for n, v in zip(names, values, strict=True)}
+
+
+@dataclass
+class Data:
+    """Batches, either cut from arrays or taken from an iterable of batches.
+
+    Args:
+        x: Array, sequence or dict of arrays; or an iterable of ``(x, y[, sample_weight])`` batches
+            such as an `edgeml.data.Dataset`.
+        y: Targets; None when `x` has them.
+        sample_weight: One weight for each example.
+        names: Names of the model's inputs.
+        outputs: Number of targets.
+        batch_size: Examples in a batch, for arrays.
+    """
+
+    x: Any
+    y: Any
+    sample_weight: Any
+    names: Sequence[str]
+    outputs: int
+    batch_size: int
+
+    def __post_init__(self) -> None:
+        self.streamed = _is_stream(self.x)
+        if self.streamed:
+            if self.y is not None:
+                raise DataError("y is given beside a dataset: the dataset yields (x, y) itself")
+            return
+        self._arrays = by_name(self.x, self.names)
+        self._targets = self._as_targets(self.y)
+        weight = self.sample_weight
+        self._weight = None if weight is None else as_array(weight, "sample_weight").astype("f4")
+        self.size = _common_length(self._arrays, self._targets, self._weight)
+
+    def __len__(self) -> int:
+        """Return the number of batches of an epoch.
+
+        Raises:
+            TypeError: a stream does not know.
+        """
+        if self.streamed:
+            return len(self.x)
+        return -(-self.size // self.batch_size)
+
+    def steps(self) -> int | None:
+        """Return the number of batches, or None when it is not known before the end."""
+        try:
+            return len(self)
+        except TypeError:
+            return None
+
+    @property
+    def targets(self) -> list[Array] | None:
+        """The targets of all examples, for arrays."""
+        return None if self.streamed else self._targets
+
+    def head(self) -> Batch:
+        """Return one batch, to learn the shapes from."""
+        for batch in self.batches(None):
+            return batch
+        raise DataError("the dataset is empty: expected at least one batch")
+
+    def batches(self, rng: np.random.Generator | None, start: int = 0) -> Iterator[Batch]:
+        """Yield an epoch's batches from number `start`, shuffled by `rng` when it is given."""
+        if self.streamed:
+            for i, element in enumerate(self.x):
+                if i >= start:
+                    yield self._from_stream(element)
+            return
+        order = rng.permutation(self.size) if rng is not None else None
+        for at in range(start * self.batch_size, self.size, self.batch_size):
+            chosen: Any = slice(at, at + self.batch_size) if order is None else (
+                order[at : at + self.batch_size])  # fmt: skip
+            yield (
+                {name: array[chosen] for name, array in self._arrays.items()},
+                [array[chosen] for array in self._targets],
+                None if self._weight is None else self._weight[chosen],
+            )
+
+    def _from_stream(self, element: Any) -> Batch:
+        parts = element if isinstance(element, tuple) else (element,)
+        if not 1 <= len(parts) <= 3:
+            raise DataError(
+                f"a dataset yields (x, y) or (x, y, sample_weight), received {len(parts)} parts"
+            )
+        y = parts[1] if len(parts) > 1 else None
+        weight = parts[2] if len(parts) > 2 else None
+        arrays = by_name(parts[0], self.names)
+        targets = self._as_targets(y)
+        weights = None if weight is None else as_array(weight, "sample_weight").astype("f4")
+        _common_length(arrays, targets, weights)
+        return arrays, targets, weights
+
+    def _as_targets(self, y: Any) -> list[Array]:
+        if y is None:
+            return []
+        if isinstance(y, Mapping):
+            values = list(y.values())
+        elif self.outputs > 1 and isinstance(y, (tuple, list)):
+            values = list(y)
+        else:
+            values = [y]
+        if len(values) != self.outputs:
+            raise DataError(f"expected {self.outputs} targets, received {len(values)}")
+        return [as_array(value, "y") for value in values]
+
+
+def _is_stream(x: Any) -> bool:
+    if isinstance(x, (np.ndarray, Mapping, list, tuple, int, float)):
+        return False
+    return hasattr(x, "__iter__") and not hasattr(x, "__array__")
+
+
+def _common_length(arrays: Mapping[str, Array], targets: Sequence[Array], weight: Any) -> int:
+    named = [(f"input {name!r}", a) for name, a in arrays.items()]
+    named += [("y", a) for a in targets]
+    if weight is not None:
+        named.append(("sample_weight", weight))
+    for label, array in named:
+        if array.ndim == 0:
+            raise ShapeError(f"{label}: expected a batch of examples, received a single number")
+    first, size = named[0][0], len(named[0][1])
+    for label, array in named[1:]:
+        if len(array) != size:
+            raise ShapeError(
+                f"{label} has {len(array)} examples, and {first} has {size}: they must be as many",
+                expected=size, received=len(array),
+            )  # fmt: skip
+    if not size:
+        raise DataError(f"{first} is empty: expected at least one example")
+    return size
+
+
+def check_finite(batch: Batch, number: int) -> None:
+    """Raise NonFinite when a batch holds NaN or infinity; the message names batch and example."""
+    arrays, targets, weight = batch
+    named = [(f"input {name!r}", a) for name, a in arrays.items()]
+    named += [("y", a) for a in targets] + ([("sample_weight", weight)] if weight is not None else [])
+    for label, array in named:
+        # One pass without a temporary of the same size: a sum is finite if all its terms are.
+        if array.dtype.kind == "f" and not np.isfinite(np.add.reduce(array, axis=None)):
+            bad = np.argwhere(~np.isfinite(array))
+            if len(bad):
+                place = tuple(int(i) for i in bad[0])
+                raise NonFinite(
+                    f"batch {number}: {label} holds {array[place]} at {place}, {len(bad)} such "
+                    "values in all: clean the data, for instance with numpy.nan_to_num",
+                    batch=number, where=label, index=place,
+                )  # fmt: skip

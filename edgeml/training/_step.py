@@ -1,0 +1,238 @@
+"""One training step as one graph: forward, backward and the optimizer's update."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from edgeml.errors import TrainingError
+from edgeml.graph import Graph, Tensor, emit, emit_many, gradients, to_onnx
+from edgeml.graph._execute import open_session
+from edgeml.optimizers import Optimizer
+from edgeml.runtime._errors import translated
+from edgeml.training._state import State
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass
+class Traced:
+    """A forward pass with its loss, for one batch shape."""
+
+    graph: Graph
+    inputs: list[Tensor]
+    """What is fed: the model's inputs, targets and sample weights."""
+    outputs: list[Tensor]
+    loss: Tensor | None
+    variables: dict[Hashable, Tensor]
+    """The initializers, by the key under which the state holds them."""
+    states: dict[Hashable, Tensor] = field(default_factory=dict)
+    """New values of running statistics and the like, by key."""
+
+
+def build_step(
+    traced: Traced, state: State, optimizer: Optimizer | None, *, decay: Array | None = None
+) -> Any:
+    """Return the ModelProto of a step; without an optimizer, of loss and outputs alone.
+
+    Args:
+        traced: The forward pass.
+        state: Where the variables lie in the flat vector.
+        optimizer: Makes new parameters from gradients.
+        decay: 1 for each value that weight decay applies to, else 0; None: all.
+    """
+    graph = traced.graph
+    results: dict[str, Tensor] = {}
+    with graph:
+        flat = graph.input("parameters", np.float32, (state.size,))
+        if optimizer is not None:
+            assert traced.loss is not None
+            results |= _update(traced, state, optimizer, flat, decay)
+        pieces = _pieces(state, flat)
+        known = {traced.variables[key]: piece for key, piece in pieces.items()
+                 if key in traced.variables}  # fmt: skip
+        for i, key in enumerate(state.others):
+            if key in traced.variables:
+                old = traced.variables[key]
+                known[old] = graph.input(f"other/{i}", old.dtype, old.shape)
+                if optimizer is not None:
+                    results[f"new/other/{i}"] = traced.states.get(key, old)
+    if traced.loss is not None:
+        results["loss"] = traced.loss
+    results |= {f"output/{i}": y for i, y in enumerate(traced.outputs)}
+    graph.outputs = results
+    graph.replace(known)
+    graph.inputs += [x for x in traced.inputs if x not in graph.inputs]
+    if graph.seed is not None:
+        graph.inputs.append(graph.seed)
+    return to_onnx(graph, name="step")
+
+
+def _pieces(state: State, flat: Tensor) -> dict[Hashable, Tensor]:
+    """Cut the flat vector into the parameters."""
+    if not state.keys:
+        return {}
+    parts = (
+        emit_many(len(state.keys), "Split", flat, np.array(state.sizes, np.int64), axis=0)
+        if len(state.keys) > 1
+        else (flat,)
+    )
+    return {
+        key: emit("Reshape", part, np.array(shape, np.int64), allowzero=1 if 0 in shape else None)
+        for key, part, shape in zip(state.keys, parts, state.shapes, strict=True)
+    }
+
+
+def _update(
+    traced: Traced, state: State, optimizer: Optimizer, flat: Tensor, decay: Array | None
+) -> dict[str, Tensor]:
+    graph, loss = traced.graph, traced.loss
+    assert loss is not None
+    missing = [str(key) for key in state.keys if key not in traced.variables]
+    if missing:
+        raise TrainingError(f"the model does not use its parameter {missing[0]!r} any more")
+    variables = [traced.variables[key] for key in state.keys]
+    found = gradients([loss], variables)
+    if not any(g is not None for g in found):
+        raise TrainingError("the loss depends on none of the trainable parameters")
+    grads = [
+        g if g is not None else graph.constant(np.zeros(shape, np.float32))
+        for g, shape in zip(found, state.shapes, strict=True)
+    ]
+    grads = [emit("Reshape", g, np.array([-1], np.int64)) for g in optimizer.clip(grads)]
+    g = emit("Concat", *grads, axis=0) if len(grads) > 1 else grads[0]
+    slots = {name: graph.input(name, np.float32, flat.shape) for name in state.vectors
+             if name != "parameters"}  # fmt: skip
+    scalars = {name: graph.input(f"scalar/{name}", np.float32, ())
+               for name in sorted(optimizer.scalars(1))}  # fmt: skip
+    own = {name: slots[name] for name in optimizer.slots}
+    mask = graph.constant(decay) if decay is not None else None
+    results = {"gradient_norm": emit("ReduceL2", g, keepdims=0)}
+    steps = optimizer.gradient_accumulation_steps or 1
+    apply: Tensor | None = None
+    if steps > 1:
+        apply = graph.input("apply", np.bool_, ())
+        total = slots["accumulator"] + g
+        results["new/accumulator"] = emit("Where", apply, 0.0, total, like=total)
+        g = total * (1.0 / steps)
+    new, moved = optimizer.update(flat, g, own, scalars, decay_mask=mask)
+    made = {"parameters": new, **moved}
+    if optimizer.use_ema:
+        momentum = optimizer.ema_momentum
+        made["average"] = slots["average"] * momentum + new * (1.0 - momentum)
+    old = {"parameters": flat, **slots}
+    for name, value in made.items():
+        results[f"new/{name}"] = value if apply is None else emit("Where", apply, value, old[name])
+    return results
+
+
+def slot_names(optimizer: Optimizer) -> list[str]:
+    """Return the names of all vectors that a step keeps beside the parameters."""
+    names = list(optimizer.slots)
+    if (optimizer.gradient_accumulation_steps or 1) > 1:
+        names.append("accumulator")
+    if optimizer.use_ema:
+        names.append("average")
+    return names
+
+
+class Step:
+    """A step as a session, with its memory bound: one call of `run` is one call of the runtime.
+
+    Args:
+        proto: What `build_step` returned.
+        state: Read and, by a training step, written.
+        threads: Threads of one call; None is all cores.
+        delegate: Where it runs.
+    """
+
+    def __init__(
+        self, proto: Any, state: State, *, threads: int | None = None, delegate: str = "cpu"
+    ) -> None:
+        self._state = state
+        self._session = open_session(proto, threads=threads, name="the training step",
+                                     delegate=delegate)  # fmt: skip
+        self._results: dict[str, Array] = {}
+        self._scalars: dict[str, Array] = {}
+        self._fed: dict[str, tuple[type, tuple[int, ...]]] = {}
+        self.trains = any(node.name == "gradient_norm" for node in self._session.get_outputs())
+        self._sort_inputs()
+        self._bindings = [self._bind(0), self._bind(1)]
+
+    def _sort_inputs(self) -> None:
+        held = set(self._state.vectors) | {f"other/{i}" for i in range(len(self._state.others))}
+        for node in self._session.get_inputs():
+            kind = _DTYPES[node.type]
+            if node.name in held:
+                continue
+            if node.name.startswith("scalar/") or node.name in ("seed", "apply"):
+                self._scalars[node.name] = np.zeros(tuple(node.shape), kind)
+            else:
+                self._fed[node.name] = kind, tuple(node.shape)
+        for node in self._session.get_outputs():
+            if not node.name.startswith("new/"):
+                self._results[node.name] = np.zeros(tuple(node.shape), _DTYPES[node.type])
+
+    def _bind(self, side: int) -> Any:
+        """Return a binding that reads the state's one side and writes the other."""
+        binding = self._session.io_binding()
+        arrays = dict(self._state.vectors)
+        arrays |= {f"other/{i}": pair for i, pair in enumerate(self._state.others.values())}
+        taken = {node.name for node in self._session.get_inputs()}
+        made = {node.name for node in self._session.get_outputs()}
+        for name, pair in arrays.items():
+            if name in taken:
+                _bind_input(binding, name, pair[side])
+            if f"new/{name}" in made:
+                _bind_output(binding, f"new/{name}", pair[1 - side])
+        for name, array in self._scalars.items():
+            _bind_input(binding, name, array)
+        for name, array in self._results.items():
+            _bind_output(binding, name, array)
+        return binding
+
+    def run(self, feeds: Mapping[str, Array], scalars: Mapping[str, Any]) -> dict[str, Array]:
+        """Run once; the state's current side is not changed until `State.flip`.
+
+        Args:
+            feeds: Inputs, targets and weights, of the step's shapes.
+            scalars: What changes from step to step: ``scalar/…``, ``seed``, ``apply``.
+
+        Returns:
+            Arrays by name: ``loss``, ``gradient_norm``, ``output/0`` …; they are overwritten by the
+            next run.
+        """
+        binding = self._bindings[self._state.current]
+        kept = []  # a binding holds addresses only
+        for name, (kind, _) in self._fed.items():
+            array = np.ascontiguousarray(feeds[name], kind)
+            kept.append(array)
+            _bind_input(binding, name, array)
+        for name, array in self._scalars.items():
+            array[...] = scalars[name]
+        with translated("the training step"):
+            self._session.run_with_iobinding(binding)
+        return self._results
+
+
+def _bind_input(binding: Any, name: str, array: Array) -> None:
+    binding.bind_input(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+
+
+def _bind_output(binding: Any, name: str, array: Array) -> None:
+    binding.bind_output(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+
+
+_DTYPES: dict[str, type] = {
+    "tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16,
+    "tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(uint8)": np.uint8,
+    "tensor(int8)": np.int8, "tensor(uint32)": np.uint32, "tensor(bool)": np.bool_,
+}  # fmt: skip
+
+
+def keys_of(variables: Sequence[Any]) -> list[Hashable]:
+    """Return the keys under which a state holds layers' parameters."""
+    return list(variables)
