@@ -1,0 +1,137 @@
+"""LSTM, GRU and RNN: the runtime's operator forward, loops of few operators backward."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from edgeml.errors import NoGradient
+from edgeml.graph._ir import Node, Tensor, current_graph, emit, emit_many
+from edgeml.graph._rules import lowering
+from edgeml.graph.rules._recurrent_cells import Grads, Pass, lstm, rnn
+from edgeml.graph.rules._recurrent_gru import gru
+from edgeml.graph.rules._recurrent_parts import activations, shaped
+
+_CELLS = {"LSTM": lstm, "GRU": gru, "RNN": rnn}
+
+
+@lowering("LSTM", "GRU", "RNN")
+def recurrent(node: Node) -> list[Tensor]:
+    """Put the operator behind a boundary that has a gradient; the time axis comes first."""
+    _check(node)
+    batch_first = bool(node.attr("layout", 0))
+    inputs = [node.input(i) for i in range(7)]
+    if batch_first:
+        for i in (0, 5, 6):
+            inputs[i] = _swapped(inputs[i])
+    attributes = {key: value for key, value in node.attributes.items() if key != "layout"}
+    graph = current_graph()
+    assert graph is not None
+    # The arguments, in the order in which the rule returns their gradients.
+    places = [i for i in (0, 1, 2, 3, 5, 6) if inputs[i] is not None]
+    for i in places:
+        inputs[i] = graph.node("StopGradient", [inputs[i]], domain="edgeml").output
+    count = 3 if node.op == "LSTM" else 2
+    made = emit_many(count, node.op, *inputs, **attributes)
+
+    def vjp(*gs: Tensor | None) -> list[Tensor | None]:
+        found = _backward(node, inputs, made[0], gs)
+        return [found[i] for i in places]
+
+    given = [_swapped(node.inputs[i]) if batch_first and i in (0, 5, 6) else node.inputs[i]
+             for i in places]  # fmt: skip
+    boundary = graph.node(
+        "CustomGradient", [*made, *given], {"vjp": vjp}, outputs=count, domain="edgeml"
+    )
+    outputs = [x for x in boundary.outputs if x is not None]
+    if not batch_first:
+        return outputs
+    first = emit("Transpose", outputs[0], perm=[2, 0, 1, 3])
+    return [first, *(emit("Transpose", x, perm=[1, 0, 2]) for x in outputs[1:])]
+
+
+def _swapped(x: Tensor | None) -> Tensor | None:
+    return None if x is None else emit("Transpose", x, perm=[1, 0, 2])
+
+
+def _check(node: Node) -> None:
+    reason = None
+    if node.attr("clip"):
+        reason = "clip"
+    elif node.attr("input_forget", 0):
+        reason = "input_forget"
+    elif node.op == "LSTM" and node.input(7) is not None:
+        reason = "peepholes (input P)"
+    if reason:
+        raise NoGradient(
+            f"{node.op} {node.name!r} has {reason}, for which there is no gradient: export the "
+            "model without it, or freeze what comes before the operator",
+            op=node.op, node=node.name,
+        )  # fmt: skip
+
+
+def _backward(
+    node: Node, inputs: Sequence[Tensor | None], y: Tensor, gs: Sequence[Tensor | None]
+) -> dict[int, Tensor | None]:
+    """Return the gradient of each input, by its place."""
+    x, w, r, b, lengths, h0, c0 = inputs
+    assert x is not None
+    assert w is not None
+    assert r is not None
+    steps, directions, batch, units = y.static_shape
+    way = node.attr("direction", "forward")
+    reversed_ = {"forward": [False], "reverse": [True], "bidirectional": [False, True]}
+    acts = activations(node, directions)
+    zero = x.graph.constant(np.zeros((batch, units), x.dtype))
+    found: list[Grads] = []
+    for d, reverse in enumerate(reversed_[way if isinstance(way, str) else way.decode()]):
+        mask, last = _masks(lengths, steps, batch, x)
+        one = Pass(
+            x=x, w=_pick(w, d), r=_pick(r, d), b=_pick(b, d) if b is not None else None,
+            h0=_pick(h0, d) if h0 is not None else zero,
+            c0=_pick(c0, d) if c0 is not None else zero,
+            y=_pick(y, d, axis=1), reverse=reverse, mask=mask, last=last, act=acts[d],
+            linear_before_reset=bool(node.attr("linear_before_reset", 0)),
+        )  # fmt: skip
+        upstream = [None if g is None else _pick(g, d, axis=int(i == 0)) for i, g in enumerate(gs)]
+        found.append(_CELLS[node.op](one, *upstream))
+    dx = found[0].x if directions == 1 else found[0].x + found[1].x
+    return {
+        0: dx, 1: _stack([g.w for g in found]), 2: _stack([g.r for g in found]),
+        3: _stack([g.b for g in found]), 5: _stack([g.h0 for g in found]),
+        6: _stack([g.c0 for g in found]),
+    }  # fmt: skip
+
+
+def _pick(x: Tensor, i: int, axis: int = 0) -> Tensor:
+    """Return one slice of an axis; free when there is only one."""
+    shape = list(x.static_shape)
+    size = shape.pop(axis)
+    if size == 1:
+        return shaped(x, *shape)
+    return emit("Gather", x, np.array(i, np.int64), axis=axis)
+
+
+def _stack(values: Sequence[Tensor | None]) -> Tensor | None:
+    whole: list[Any] = [shaped(x, 1, *x.static_shape) for x in values if x is not None]
+    if not whole:
+        return None
+    return emit("Concat", *whole, axis=0) if len(whole) > 1 else whole[0]
+
+
+def _masks(
+    lengths: Tensor | None, steps: int, batch: int, x: Tensor
+) -> tuple[Tensor | None, Tensor | None]:
+    """Return which steps count, and which are the last that do."""
+    if lengths is None:
+        return None, None
+    if lengths.value is not None and (lengths.value == steps).all():
+        return None, None
+    index = x.graph.constant(np.arange(steps, dtype=np.int32).reshape(-1, 1, 1))
+    ends = shaped(lengths, 1, batch, 1)
+    one = np.ones((), x.dtype)
+    mask = emit("Where", index < ends, one, one * 0)
+    last = emit("Where", emit("Equal", index + np.int32(1), ends), one, one * 0)
+    return mask, last
