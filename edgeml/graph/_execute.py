@@ -11,7 +11,8 @@ from edgeml.runtime._errors import translated
 
 
 def open_session(
-    model: Any, *, threads: int | None = None, name: str = "the graph", delegate: str = "cpu"
+    model: Any, *, threads: int | None = None, name: str = "the graph", delegate: str = "cpu",
+    spin: bool = False,
 ) -> Any:
     """Return an ``onnxruntime.InferenceSession`` of a ModelProto.
 
@@ -20,6 +21,7 @@ def open_session(
         threads: Threads of one call; None is all cores that the process may use.
         name: What errors call the graph.
         delegate: Where it runs; ``"cpu"`` is the only one yet.
+        spin: Whether its threads wait actively within a run; between runs they sleep.
 
     Raises:
         DelegateError: there is no such delegate.
@@ -32,7 +34,8 @@ def open_session(
     options.intra_op_num_threads = threads or cores()
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # its errors come as exceptions
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     with translated(name, loading=True):
         return ort.InferenceSession(
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]

@@ -95,13 +95,12 @@ class SparseCategoricalCrossentropy(Loss):
         if self.ignore_class is not None:
             kept = ops.not_equal(labels, np.int64(self.ignore_class))
             labels = ops.where(kept, labels, np.int64(0))
-        hot = ops.one_hot(labels, int(y_pred.known_shape[-1]), y_pred.dtype)
         if self.from_logits:
-            values = _softmax_crossentropy(y_pred, hot, -1)
+            values = _sparse_crossentropy(y_pred, labels)
         else:
             p = y_pred / ops.sum(y_pred, axis=-1, keepdims=True)
             p = ops.clip(p, _EPSILON, 1.0 - _EPSILON)
-            values = -ops.sum(hot * ops.log(p), axis=-1)
+            values = -_chosen(ops.log(p), labels)
         return values if kept is None else ops.where(kept, values, 0.0)
 
 
@@ -122,6 +121,28 @@ def _softmax_crossentropy(logits: Tensor, y: Tensor, axis: int) -> Tensor:
 
     found: Tensor = crossentropy(logits, ops.stop_gradient(y))
     return found
+
+
+def _sparse_crossentropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """From logits and class numbers, with the gradient ``softmax - one_hot``."""
+
+    @ops.custom_gradient
+    def crossentropy(x: Tensor) -> Any:
+        log_p = ops.log_softmax(x)
+
+        def vjp(g: Tensor) -> Tensor:
+            hot = ops.one_hot(labels, int(x.known_shape[-1]), x.dtype)
+            return (ops.exp(log_p) - hot) * ops.expand_dims(g, -1)
+
+        return -_chosen(log_p, labels), vjp
+
+    found: Tensor = crossentropy(logits)
+    return found
+
+
+def _chosen(values: Tensor, labels: Tensor) -> Tensor:
+    """Return the value of each example's class."""
+    return ops.squeeze(ops.take_along_axis(values, ops.expand_dims(labels, -1)), -1)
 
 
 def _sigmoid_crossentropy(logits: Tensor, y: Tensor) -> Tensor:

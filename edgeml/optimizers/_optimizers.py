@@ -113,16 +113,20 @@ class Adam(Optimizer):
         """Return the learning rate, and the one with the start's bias taken out."""
         rate = self.rate(step)
         correction = math.sqrt(1.0 - self.beta_2**step) / (1.0 - self.beta_1**step)
-        return {"learning_rate": rate, "step_size": rate * correction}
+        share = (1.0 - self.beta_1) / math.sqrt(1.0 - self.beta_2)
+        return {"learning_rate": rate, "step_size": rate * correction * share}
 
     def _apply(self, p: Tensor, g: Tensor, slots: Slots, scalars: Scalars) -> tuple[Tensor, Slots]:
-        mean = slots["mean"] * self.beta_1 + g * (1.0 - self.beta_1)
-        square = slots["square"] * self.beta_2 + g * g * (1.0 - self.beta_2)
+        # The slots are the moments divided by (1 - beta): two passes over memory less, and the
+        # factors go into step size and epsilon.
+        mean = slots["mean"] * self.beta_1 + g
+        square = slots["square"] * self.beta_2 + g * g
         new: Slots = {"mean": mean, "square": square}
         spread = square
         if self.amsgrad:
             new["largest"] = spread = emit("Max", slots["largest"], square)
-        return p - mean * scalars["step_size"] / (_sqrt(spread) + self.epsilon), new
+        epsilon = self.epsilon / math.sqrt(1.0 - self.beta_2)
+        return p - mean / (_sqrt(spread) + epsilon) * scalars["step_size"], new
 
 
 @named("adamw")

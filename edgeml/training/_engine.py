@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
@@ -16,7 +17,6 @@ from edgeml.training._state import State
 from edgeml.training._step import Step, Traced, build_step, slot_names
 
 Array = np.ndarray[Any, Any]
-Signature = tuple[tuple[str, tuple[int, ...], str], ...]
 Trace = Callable[[Batch, bool], Traced]
 
 _SESSIONS = 4  # full and last partial batch, to train and to evaluate
@@ -65,19 +65,15 @@ class Engine:
         """
         check_finite(batch, number)
         optimizer = self.optimizer
-        steps = optimizer.gradient_accumulation_steps or 1
-        apply = (self.micro_step + 1) % steps == 0
-        program = self._compiled(batch, True)
-        scalars: dict[str, Any] = {
-            f"scalar/{name}": value
-            for name, value in optimizer.scalars(optimizer.iterations + 1).items()
-        }
-        scalars["seed"] = np.array([self.seed & 0xFFFFFFFF, self.micro_step], np.uint32)
+        apply = (self.micro_step + 1) % (optimizer.gradient_accumulation_steps or 1) == 0
+        feeds = feeds_of(batch)
+        scalars: dict[str, Any] = dict(optimizer.scalars(optimizer.iterations + 1))
+        scalars["seed"] = self.seed & 0xFFFFFFFF, self.micro_step
         scalars["apply"] = apply
-        results = program.run(feeds_of(batch), scalars)
+        results = self._compiled(batch, feeds, True).run(feeds, scalars)
         loss = float(results["loss"])
-        if not (np.isfinite(loss) and np.isfinite(results["gradient_norm"])):
-            what = "loss" if not np.isfinite(loss) else "gradient"
+        if not (math.isfinite(loss) and math.isfinite(results["gradient_norm"])):
+            what = "loss" if not math.isfinite(loss) else "gradient"
             raise NonFinite(
                 f"the {what} of batch {number} is not finite (loss {loss}): training stopped, the "
                 "weights are those before this batch. Try a lower learning rate, clip gradients "
@@ -92,7 +88,8 @@ class Engine:
 
     def evaluate(self, batch: Batch) -> tuple[float, list[Array]]:
         """Return loss and outputs of a batch, without training."""
-        results = self._compiled(batch, False).run(feeds_of(batch), {"seed": np.zeros(2, "u4")})
+        feeds = feeds_of(batch)
+        results = self._compiled(batch, feeds, False).run(feeds, {"seed": (0, 0)})
         return float(results["loss"]), outputs_of(results)
 
     def proto(self, batch: Batch, training: bool = True) -> Any:
@@ -102,8 +99,8 @@ class Engine:
             decay=self._decay,
         )  # fmt: skip
 
-    def _compiled(self, batch: Batch, training: bool) -> Step:
-        key = (signature(batch), training)
+    def _compiled(self, batch: Batch, feeds: Mapping[str, Array], training: bool) -> Step:
+        key = (training, *((name, a.shape, a.dtype) for name, a in feeds.items()))
         found = self._steps.get(key)
         if found is None:
             while len(self._steps) >= _SESSIONS:
@@ -129,11 +126,6 @@ class Engine:
         self.seed = int(values["seed"])
 
 
-def signature(batch: Batch) -> Signature:
-    """Return what a compiled step depends on: names, shapes and dtypes of a batch."""
-    return tuple((name, a.shape, a.dtype.str) for name, a in feeds_of(batch).items())
-
-
 def feeds_of(batch: Batch) -> dict[str, Array]:
     """Return a batch as the step's inputs."""
     arrays, targets, weight = batch
@@ -146,8 +138,7 @@ def feeds_of(batch: Batch) -> dict[str, Array]:
 
 def outputs_of(results: Mapping[str, Array]) -> list[Array]:
     """Return the model's outputs among a step's results."""
-    count = sum(name.startswith("output/") for name in results)
-    return [results[f"output/{i}"] for i in range(count)]
+    return [value for name, value in results.items() if name.startswith("output/")]
 
 
 def fresh(optimizer: Optimizer) -> Optimizer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -182,8 +183,11 @@ def check_finite(batch: Batch, number: int) -> None:
     named = [(f"input {name!r}", a) for name, a in arrays.items()]
     named += [("y", a) for a in targets] + ([("sample_weight", weight)] if weight is not None else [])
     for label, array in named:
-        # One pass without a temporary of the same size: a sum is finite if all its terms are.
-        if array.dtype.kind == "f" and not np.isfinite(np.add.reduce(array, axis=None)):
+        if array.dtype.kind != "f":
+            continue
+        # One pass, without a temporary: the sum of squares is finite only if all terms are.
+        flat = array.reshape(-1)
+        if not math.isfinite(np.dot(flat, flat)):
             bad = np.argwhere(~np.isfinite(array))
             if len(bad):
                 place = tuple(int(i) for i in bad[0])

@@ -1,0 +1,55 @@
+"""Checkpoints: one file with everything that training needs to go on."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeml.errors import CheckpointError
+from edgeml.training._files import write_atomically
+
+Array = np.ndarray[Any, Any]
+SCHEMA = 1
+
+
+def write_checkpoint(path: Path, arrays: Mapping[str, Array], values: Mapping[str, Any]) -> None:
+    """Write arrays and JSON values to one ``.npz`` file, atomically.
+
+    Raises:
+        CheckpointError: it cannot be written; what was there before is kept.
+    """
+    text = json.dumps({"schema": SCHEMA, **values})
+    packed = {**arrays, "values": np.frombuffer(text.encode(), np.uint8)}
+    write_atomically(path, lambda file: np.savez(file, **packed))  # type: ignore[arg-type]
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
+    """Return (arrays, values) of a checkpoint.
+
+    Raises:
+        CheckpointError: it is missing, damaged or of a newer schema.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        values = json.loads(arrays.pop("values").tobytes())
+    except FileNotFoundError as error:
+        raise CheckpointError(f"there is no checkpoint {path}", path=str(path)) from error
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise CheckpointError(
+            f"{path} is not a checkpoint, or is damaged: {error}", path=str(path)
+        ) from error
+    if not isinstance(values, dict) or not isinstance(values.get("schema"), int):
+        raise CheckpointError(f"{path} is not a checkpoint: it has no schema", path=str(path))
+    if values["schema"] > SCHEMA:
+        raise CheckpointError(
+            f"{path} has schema {values['schema']}, and this version reads up to {SCHEMA}: "
+            "update edgeml-runtime",
+            path=str(path),
+        )
+    return arrays, values

@@ -1,0 +1,476 @@
+"""Training of any ONNX model."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeml import losses as losses_module
+from edgeml import metrics as metrics_module
+from edgeml import ops, optimizers
+from edgeml.errors import CheckpointError, DataError, TrainingError
+from edgeml.graph import Graph, Tensor, emit_many, from_onnx, gradients, live_nodes, to_onnx
+from edgeml.graph._execute import open_session
+from edgeml.graph._infer import onnx
+from edgeml.graph._onnx import read_proto
+from edgeml.layers._config import deserialize, serialize
+from edgeml.training._checkpoint import read_checkpoint, write_checkpoint
+from edgeml.training._engine import Engine, feeds_of
+from edgeml.training._files import write_atomically
+from edgeml.training._fit import Plan, Scores, evaluate, off_loop, refuse_on_loop, run
+from edgeml.training._history import History
+from edgeml.training._inputs import Batch, Data
+from edgeml.training._model import _metric
+from edgeml.training._select import find_groups, select
+from edgeml.training._step import Traced
+
+Array = np.ndarray[Any, Any]
+_log = logging.getLogger("edgeml.training")
+
+
+class Trainer:
+    """Trains an ONNX model, whoever exported it, on the ordinary ONNX Runtime.
+
+    Forward pass, loss, backward pass and optimizer are one graph, so that a step is one call of
+    the runtime. What is not trained stays constant in that graph.
+
+    Args:
+        model: Path of an ONNX file, or an ``onnx.ModelProto``.
+        loss: Name, `edgeml.losses.Loss`, or traced ``fn(outputs, targets, weights) -> scalar``.
+        optimizer: Name or `edgeml.optimizers.Optimizer`.
+        trainable: "all", "head" (the last layer), "last:N" (the last N layers), "bias", a pattern
+            of initializers' names such as ``"classifier.*"``, or a list of patterns.
+        metrics: Names or `edgeml.metrics.Metric`.
+        batch_size: Examples in a step of `fit`; None is 32, or less under `memory_limit`.
+        batch_norm: "frozen" uses the running statistics of the file and keeps them; "train" uses
+            the batch's, and updates the running ones.
+        seed: Seed of shuffling and dropout.
+        delegate: Where steps run.
+        threads: Threads of one step; None is all cores that the process may use.
+        memory_limit: Bytes that a step's tensors may take; smaller batches whose gradients are
+            accumulated take less, and `fit` uses them when they are needed.
+        from_logits: Whether the model's output comes before softmax or sigmoid; None: look.
+        cache_features: Whether `fit` computes what lies before the first trained parameter only
+            once for each example.
+
+    Raises:
+        TrainingError: `trainable` matches nothing, or the limit is too small for one example.
+        NoGradient: an operator after the first trained parameter has no gradient rule.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> from edgeml.training import Trainer
+        >>> model = edgeml.Sequential([edgeml.Input((4,)), edgeml.layers.Dense(3)])
+        >>> model.save("/tmp/edgeml-example.onnx")
+        >>> trainer = Trainer("/tmp/edgeml-example.onnx", loss="sparse_categorical_crossentropy")
+        >>> x, y = np.ones((8, 4), "float32"), np.arange(8) % 3
+        >>> trainer.step(x, y) > trainer.step(x, y)
+        True
+    """
+
+    def __init__(
+        self, model: Any, *, loss: Any, optimizer: Any = "adam", trainable: Any = "all",
+        metrics: Sequence[Any] = (), batch_size: int | None = None, batch_norm: str = "frozen",
+        seed: int = 0, delegate: str = "cpu", threads: int | None = None,
+        memory_limit: int | None = None, from_logits: bool | None = None,
+        cache_features: bool = False,
+    ) -> None:  # fmt: skip
+        if batch_norm not in ("frozen", "train"):
+            raise TrainingError(f"batch_norm: expected 'frozen' or 'train', received {batch_norm!r}")
+        self._proto = read_proto(model)
+        self.optimizer = optimizers.get(optimizer)
+        self.loss = losses_module.get(loss)
+        self.batch_norm = batch_norm
+        self.metrics = list(metrics)
+        self.batch_size = batch_size
+        self.memory_limit = memory_limit
+        self.cache_features = cache_features
+        self.seed = seed
+        self.stop_training = False
+        self.history: History | None = None
+        self._threads = threads
+        self._delegate = delegate
+        self._given = {"loss": loss, "trainable": trainable}
+        graph = from_onnx(self._proto)
+        self.input_names = [str(x.name) for x in graph.inputs]
+        self.parameters = select(find_groups(graph), trainable)
+        self.from_logits = self._find_logits(graph) if from_logits is None else from_logits
+        self.loss = losses_module.with_logits(self.loss, True) if self._from_logits() else self.loss
+        self._engine: Engine | None = None
+        self._resolved: Any = None
+        self._feature_names: list[str] | None = None
+        self.epoch = self.batch = 0
+
+    def _from_logits(self) -> bool:
+        return self.from_logits or self._inner is not None
+
+    def _find_logits(self, graph: Graph) -> bool:
+        """Look at the operator that makes the output: a softmax or sigmoid means probabilities."""
+        self._inner: str | None = None
+        outputs = list(graph.outputs.values())
+        last = outputs[0].producer
+        if not hasattr(self.loss, "from_logits"):
+            return False
+        squash = "Sigmoid" if self.loss.name.startswith("binary") else "Softmax"
+        probabilities = last is not None and last.op == squash
+        if probabilities and last is not None:
+            # The loss is taken of what goes into the softmax: the same value, without rounding.
+            self._inner = squash
+        _log.info(
+            "the model ends in %s: its output is taken as %s",
+            last.op if last is not None else "an input",
+            "probabilities" if probabilities else "logits",
+        )
+        return not probabilities
+
+    def step(self, x: Any, y: Any, sample_weight: Any = None) -> float:
+        """Do one step on one batch; return the loss before it.
+
+        Args:
+            x: Array of the model's input layout, or a dict by input name.
+            y: Targets.
+            sample_weight: One weight for each example.
+
+        Raises:
+            NonFinite: data, loss or gradient hold NaN or infinity; the weights are as before.
+            DataError: labels do not fit the loss.
+            ShapeError: shapes do not fit.
+        """
+        batch = self._data(x, y, sample_weight, 2**31 - 1).head()
+        engine = self._prepare(batch)
+        self._check_labels(batch[1])
+        loss, _ = engine.train(batch, self.batch)
+        return loss
+
+    def gradients(self, x: Any, y: Any, sample_weight: Any = None) -> dict[str, Array]:
+        """Return the gradient of the loss on one batch, by initializer, in the file's layout."""
+        batch = self._data(x, y, sample_weight, 2**31 - 1).head()
+        self._check_labels_shape(batch)
+        traced = self._trace(batch, True)
+        wrt = [traced.variables[name] for name in self.parameters]
+        assert traced.loss is not None
+        found = gradients([traced.loss], wrt)
+        graph = traced.graph
+        graph.outputs = {
+            f"gradient/{i}": g for i, g in enumerate(found) if g is not None
+        }
+        graph.inputs = list(traced.inputs)
+        if graph.seed is not None:
+            graph.inputs.append(graph.seed)
+        self._use_current(traced)
+        session = open_session(to_onnx(graph), threads=self._threads, name="the gradient")
+        feeds = {**feeds_of(batch), "seed": np.array([self.seed, 0], np.uint32)}
+        taken = {node.name for node in session.get_inputs()}
+        values = session.run(None, {name: v for name, v in feeds.items() if name in taken})
+        made = dict(zip(graph.outputs, values, strict=True))
+        return {
+            name: made.get(f"gradient/{i}", np.zeros(wrt[i].static_shape, np.float32))
+            for i, name in enumerate(self.parameters)
+        }
+
+    def _use_current(self, traced: Traced) -> None:
+        """Put the trained values into a traced graph."""
+        if self._engine is None:
+            return
+        state = self._engine.state
+        for key in (*state.keys, *state.others):
+            traced.variables[key].set_value(state.view(key))
+
+    def fit(
+        self, x: Any, y: Any = None, *, epochs: int = 1, batch_size: int | None = None,
+        validation_data: Any = None, callbacks: Any = None, sample_weight: Any = None,
+        class_weight: Any = None, shuffle: bool = True, verbose: Any = "auto",
+        steps_per_epoch: int | None = None, checkpoint: Any = None, checkpoint_steps: int = 100,
+    ) -> History:  # fmt: skip
+        """Train on all data, for some epochs.
+
+        Args:
+            x: Array, dict of arrays, or a dataset of ``(x, y)`` batches.
+            y: Targets, when `x` has none.
+            epochs: Passes over the data in all; a resumed trainer goes on where it was.
+            batch_size: Examples in a step; None is the trainer's.
+            validation_data: ``(x, y)`` or a dataset, to validate on after each epoch.
+            callbacks: `edgeml.callbacks.Callback` objects.
+            sample_weight: One weight for each example.
+            class_weight: Weight of each class, by number.
+            shuffle: Whether each epoch has an order of its own.
+            verbose: "auto", 0, 1 or 2.
+            steps_per_epoch: Steps after which an epoch ends.
+            checkpoint: File to write a checkpoint to, while training.
+            checkpoint_steps: Steps from one checkpoint to the next.
+
+        Raises:
+            TrainingError: an event loop is running: use `fit_async`.
+            DataError: data is empty, or labels do not fit the loss.
+            NonFinite: data or loss hold NaN or infinity; the last good weights are kept.
+        """
+        refuse_on_loop("fit")
+        size = batch_size or self.batch_size or 32
+        data = self._data(x, y, sample_weight, size)
+        if self.memory_limit is not None:
+            data = self._within_memory(data, size)
+        head = data.head()
+        engine = self._prepare(head)
+        if data.targets is not None:
+            self._check_labels(data.targets)
+        if self.cache_features:
+            data = self._with_features(data)
+            engine = self._prepare(data.head())
+        validation = None
+        if validation_data is not None:
+            given = validation_data if isinstance(validation_data, tuple) else (validation_data,)
+            parts = [*given, None, None][:3]
+            validation = self._data(parts[0], parts[1], parts[2], size)
+            validation = self._with_features(validation) if self.cache_features else validation
+        extra = [_Checkpoints(self, Path(checkpoint), checkpoint_steps)] if checkpoint else []
+        plan = Plan(
+            data, epochs=epochs, initial_epoch=self.epoch, start_batch=self.batch,
+            validation=validation, shuffle=shuffle, steps_per_epoch=steps_per_epoch,
+            verbose=verbose, callbacks=[*(callbacks or ()), _Position(self), *extra],
+            seed=self.seed, class_weight=class_weight,
+            check=(lambda b: self._check_labels(b[1])) if data.streamed else None,
+        )  # fmt: skip
+        self._resolve_metrics(head)
+        self.history = run(self, engine, Scores([self._resolved[0]]),
+                           Scores([self._resolved[1]], "val_"), plan)  # fmt: skip
+        return self.history
+
+    async def fit_async(self, *args: Any, **kwargs: Any) -> History:
+        """Train in a thread while the event loop goes on; the arguments are `fit`'s."""
+
+        def stop() -> None:
+            self.stop_training = True
+
+        found: History = await off_loop(lambda: self.fit(*args, **kwargs), stop)
+        return found
+
+    def evaluate(self, x: Any, y: Any = None, *, batch_size: int = 32) -> dict[str, Any]:
+        """Return loss and metrics on data, by name."""
+        data = self._data(x, y, None, batch_size)
+        batch = data.head()
+        engine = self._prepare(batch)
+        self._resolve_metrics(batch)
+        return evaluate(engine, data, Scores([self._resolved[1]]))
+
+    def predict(self, x: Any, *, batch_size: int = 32) -> Array:
+        """Return the model's first output for all examples, with the weights as they are now."""
+        data = Data(x, None, None, self.input_names, 0, batch_size)
+        session = open_session(self._trained_proto(), threads=self._threads, name="the model")
+        name = session.get_outputs()[0].name
+        return np.concatenate(
+            [session.run([name], arrays)[0] for arrays, _, _ in data.batches(None)]
+        )
+
+    def export(self, path: Any) -> None:
+        """Write the trained model: the given file with new values of what was trained.
+
+        Names, metadata and all else are the file's own.
+
+        Raises:
+            CheckpointError: the file cannot be written; what was there before is kept.
+        """
+        content = self._trained_proto().SerializeToString()
+        write_atomically(Path(path), lambda file: _write(file, content))
+
+    def _trained_proto(self) -> Any:
+        proto = onnx().ModelProto()
+        proto.CopyFrom(self._proto)
+        if self._engine is not None:
+            state = self._engine.state
+            for tensor in proto.graph.initializer:
+                if tensor.name in (*state.keys, *state.others):
+                    value = state.view(tensor.name)
+                    tensor.CopyFrom(onnx().numpy_helper.from_array(value, tensor.name))
+        return proto
+
+    def checkpoint(self, path: Any) -> None:
+        """Write everything that `resume` needs to go on bit for bit; one file, atomically.
+
+        Raises:
+            CheckpointError: it cannot be written; what was there before is kept.
+        """
+        if self._engine is None:
+            raise CheckpointError("there is nothing to write yet: no step was done")
+        arrays, values = self._engine.checkpoint()
+        content = self._proto.SerializeToString()
+        loss = self._given["loss"]
+        values |= {
+            "optimizer": serialize(self.optimizer), "batch_norm": self.batch_norm,
+            "loss": None if callable(loss) and not hasattr(loss, "get_config") else serialize(loss),
+            "trainable": self.parameters, "from_logits": self.from_logits,
+            "metrics": [serialize(metric) for metric in self.metrics],
+            "epoch": self.epoch, "batch": self.batch, "batch_size": self.batch_size,
+            "memory_limit": self.memory_limit, "model": hashlib.sha256(content).hexdigest(),
+            "others": list(self._engine.state.others),
+        }  # fmt: skip
+        arrays = {**arrays, "model": np.frombuffer(content, np.uint8)}
+        write_checkpoint(Path(path), arrays, values)
+
+    @classmethod
+    def resume(cls, path: Any, *, model: Any = None, loss: Any = None, **options: Any) -> Trainer:
+        """Return a trainer that goes on where a checkpoint was written.
+
+        Args:
+            path: A file that `checkpoint` wrote.
+            model: The model, when it should be checked to be the checkpoint's.
+            loss: The loss, when it is a function (a file cannot hold one).
+            options: Of the constructor: ``delegate``, ``threads``.
+
+        Raises:
+            CheckpointError: the file is damaged, of a newer schema, or of another model.
+        """
+        arrays, values = read_checkpoint(Path(path))
+        try:
+            content = arrays.pop("model").tobytes()
+            if hashlib.sha256(content).hexdigest() != values["model"]:
+                raise CheckpointError(f"{path} is damaged: its model is not what was written")
+            if model is not None:
+                given = hashlib.sha256(read_proto(model).SerializeToString()).hexdigest()
+                if given != values["model"]:
+                    raise CheckpointError(f"{path} is a checkpoint of another model", path=str(path))
+            loss = loss if loss is not None else deserialize(values["loss"])
+            if loss is None:
+                raise CheckpointError(
+                    f"{path}: its loss is a function, which a file cannot hold: give it as "
+                    "Trainer.resume(path, loss=…)"
+                )
+            trainer = cls(
+                onnx().load_from_string(content), loss=loss,
+                optimizer=deserialize(values["optimizer"]), trainable=values["trainable"],
+                metrics=deserialize(values["metrics"]), batch_size=values["batch_size"],
+                batch_norm=values["batch_norm"], seed=values["seed"],
+                memory_limit=values["memory_limit"], from_logits=values["from_logits"], **options,
+            )  # fmt: skip
+            trainer._start(values["others"])
+            assert trainer._engine is not None
+            trainer._engine.restore(arrays, values)
+            trainer.epoch, trainer.batch = values["epoch"], values["batch"]
+        except KeyError as error:
+            raise CheckpointError(f"{path} is damaged: {error} is missing", path=str(path)) from error
+        return trainer
+
+    def _data(self, x: Any, y: Any, weight: Any, batch_size: int) -> Data:
+        return Data(x, y, weight, self.input_names, 1, batch_size)
+
+    def _check_labels(self, targets: Sequence[Array]) -> None:
+        shape = self._output_shape
+        losses_module.check_targets(self.loss, targets[0], (len(targets[0]), *shape[1:]))
+
+    def _check_labels_shape(self, batch: Batch) -> None:
+        if not batch[1]:
+            raise DataError("training needs targets: y is missing")
+
+    def _prepare(self, batch: Batch) -> Engine:
+        if self._engine is None:
+            self._check_labels_shape(batch)
+            traced = self._trace(batch, True)
+            self._output_shape = traced.outputs[0].static_shape
+            self._start([str(key) for key in traced.states])
+        elif not hasattr(self, "_output_shape"):
+            self._output_shape = self._trace(batch, True).outputs[0].static_shape
+        assert self._engine is not None
+        return self._engine
+
+    def _start(self, states: Sequence[str]) -> None:
+        values = {t.name: onnx().numpy_helper.to_array(t) for t in self._proto.graph.initializer}
+        trainable: dict[Hashable, Array] = {name: values[name] for name in self.parameters}
+        others: dict[Hashable, Array] = {name: values[name] for name in states}
+        self._engine = Engine(
+            self._trace, trainable, others, self.optimizer, seed=self.seed,
+            threads=self._threads, delegate=self._delegate,
+        )  # fmt: skip
+
+    def _resolve_metrics(self, batch: Batch) -> None:
+        if self._resolved is None:
+            name = getattr(self.loss, "name", "")
+
+            def resolve() -> list[metrics_module.Metric]:
+                y, shape = batch[1][0], self._output_shape
+                return [_metric(item, name, y, shape) for item in self.metrics]
+
+            self._resolved = (resolve(), resolve())
+
+    def _trace(self, batch: Batch, training: bool) -> Traced:
+        arrays, targets, weight = batch
+        shapes = {name: a.shape for name, a in arrays.items()}
+        graph = from_onnx(self._proto, shapes)
+        outputs = list(graph.outputs.values())
+        with graph:
+            y = graph.input("target/0", targets[0].dtype, targets[0].shape)
+            inputs = list(graph.inputs)
+            if weight is not None:
+                w = graph.input("sample_weight", np.float32, weight.shape)
+                inputs.append(w)
+            else:
+                w = None
+            if training:
+                self._train_mode(graph)
+                outputs = list(graph.outputs.values())
+            prediction = _as_classes(self._logits(outputs[0]), y, self.loss)
+            loss = self.loss(y, prediction, w)
+        variables = _initializers(graph, loss)
+        return Traced(
+            graph, inputs, [_as_classes(outputs[0], y, self.loss)], loss, variables,
+            {str(old.name): new for old, new in graph.updates.items()},
+        )  # fmt: skip
+
+    def _logits(self, output: Tensor) -> Tensor:
+        if self._inner is None or output.producer is None:
+            return output
+        return output.producer.x
+
+    def _train_mode(self, graph: Graph) -> None:
+        """Make dropout drop, and batch normalization use the batch, as asked for."""
+        new: dict[Tensor, Tensor] = {}
+        for node in live_nodes(graph.outputs.values()):
+            node.inputs = [new.get(x, x) if x is not None else None for x in node.inputs]
+            if node.op == "Dropout":
+                ratio = node.input(1)
+                rate = 0.5 if ratio is None or ratio.value is None else float(ratio.value)
+                if rate > 0.0:
+                    new[node.output] = ops.dropout(node.x, rate)
+            elif node.op == "BatchNormalization" and self.batch_norm == "train":
+                made = emit_many(
+                    3, "BatchNormalization", *node.inputs, training_mode=1,
+                    epsilon=node.attr("epsilon"), momentum=node.attr("momentum"),
+                )  # fmt: skip
+                new[node.output] = made[0]
+                for old, value in zip(node.inputs[3:5], made[1:], strict=True):
+                    assert old is not None
+                    graph.updates[old] = value
+        if new:
+            graph.replace(new)
+
+
+def _initializers(graph: Graph, loss: Tensor) -> dict[Hashable, Tensor]:
+    """Return the named constants that a loss depends on."""
+    found: dict[Hashable, Tensor] = {}
+    for node in live_nodes([loss, *graph.outputs.values(), *graph.updates.values()]):
+        for x in node.uses():
+            if x.producer is None and x.name and x.value is not None:
+                found[x.name] = x
+    return found
+
+
+def _as_classes(prediction: Tensor, y: Tensor, loss: Any) -> Tensor:
+    """ONNX models have their classes in axis 1; the losses take them in the last."""
+    if not hasattr(loss, "from_logits") or prediction.ndim <= 2:
+        return prediction
+    shape = prediction.static_shape
+    if set(shape[2:]) == {1} and y.ndim <= 2:
+        return ops.reshape(prediction, shape[:2])
+    if y.ndim == prediction.ndim - 1 and y.static_shape == (shape[0], *shape[2:]):
+        return ops.moveaxis(prediction, 1, -1)
+    return prediction
+
+
+def _write(file: Any, content: bytes) -> None:
+    file.write(content)
+
+
+__all__ = ["Mapping", "Trainer"]
