@@ -15,6 +15,7 @@ from edgeml.graph._ir import Node, Shape, Tensor
 Type = tuple[Any, Shape]
 
 _SMALL = 64  # constants up to this size may decide a shape: targets, axes, pads
+_LIKE_FIRST = frozenset(["GroupNormalization", "MeanVarianceNormalization"])  # ONNX has no shape
 _unknown = itertools.count()
 
 
@@ -69,6 +70,8 @@ def infer(node: Node, opsets: dict[str, int], outputs: int) -> list[Type]:
     """
     if node.domain == "edgeml":  # boundaries of ours, which have the type of what they pass on
         return [(x.dtype, x.shape) for x in node.inputs[:outputs] if x is not None]
+    if not node.domain and node.op in _LIKE_FIRST:
+        return [(node.x.dtype, node.x.shape)]
     schema = _schema(node.op, opsets.get(node.domain, 1), node.domain)
     if schema is None:
         raise ShapeError(
