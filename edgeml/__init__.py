@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from edgeml.graph import function as function
     from edgeml.graph import grad as grad
     from edgeml.graph import value_and_grad as value_and_grad
+    from edgeml.layers import Input as Input
     from edgeml.runtime import Session as Session
     from edgeml.runtime import TensorSpec as TensorSpec
     from edgeml.runtime import load as load
@@ -44,12 +45,16 @@ if TYPE_CHECKING:
     from edgeml.tasks import ObjectDetector as ObjectDetector
     from edgeml.tasks import VoiceActivity as VoiceActivity
     from edgeml.tasks import WakeWord as WakeWord
+    from edgeml.training import Model as Model
+    from edgeml.training import Sequential as Sequential
+    from edgeml.training import load_model as load_model
 
 _HOMES = {
     "edgeml.devices": ("Camera", "GPIO", "Microphone", "Sensor", "Speaker"),
     "edgeml.errors": ("EdgeMLError",),
     "edgeml.events": ("MqttSink", "MqttSource"),
     "edgeml.graph": ("function", "grad", "value_and_grad"),
+    "edgeml.layers": ("Input",),
     "edgeml.runtime": ("Session", "TensorSpec", "load", "load_async"),
     "edgeml.streams": (
         "Backoff", "Pipeline", "Retry", "SKIP", "Sample", "Sink", "Source", "Stage",
@@ -59,6 +64,7 @@ _HOMES = {
         "ActivityRecognizer", "FaceDetector", "ImageClassifier", "ObjectDetector",
         "VoiceActivity", "WakeWord",
     ),
+    "edgeml.training": ("Model", "Sequential", "load_model"),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _MODULES = (

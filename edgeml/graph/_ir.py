@@ -39,7 +39,9 @@ class Tensor:
     """
 
     __array_ufunc__ = None  # array * tensor comes to our __rmul__
-    __slots__ = ("_value", "dtype", "graph", "name", "parameter", "producer", "shape")
+    __slots__ = (
+        "_value", "dtype", "from_constant", "graph", "name", "parameter", "producer", "shape",
+    )  # fmt: skip
 
     def __init__(
         self, graph: Graph, dtype: Any, shape: Shape, name: str | None = None, *,
@@ -51,7 +53,13 @@ class Tensor:
         self.name = name
         self.producer = producer
         self.parameter = parameter
+        self.from_constant = False
+        """Whether a file has it as a Constant node: a number of the program, not a weight."""
         self._value = value
+
+    def set_value(self, value: Array) -> None:
+        """Give an initializer another array, of the same shape."""
+        self._value = np.array(value, self.dtype)
 
     @property
     def value(self) -> Array | None:

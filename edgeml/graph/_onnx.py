@@ -36,8 +36,7 @@ def from_onnx(
         ModelFormatError: the file is no model, or its operators cannot be raised to opset 18.
         ShapeError: the shapes do not fit.
     """
-    proto, name = _load(model)
-    proto = _modern(proto, name)
+    proto = read_proto(model)
     graph = Graph()
     graph.opsets = {entry.domain.replace("ai.onnx", "") if entry.domain == "ai.onnx"
                     else entry.domain: entry.version for entry in proto.opset_import}  # fmt: skip
@@ -45,6 +44,16 @@ def from_onnx(
     graph.metadata = {entry.key: entry.value for entry in proto.metadata_props}
     _Reader(graph, dict(shapes or {}), dict(dims or {})).read(proto.graph, {})
     return graph
+
+
+def read_proto(model: Any) -> Any:
+    """Return the ModelProto of a file, raised to opset 18 or newer, local functions inlined.
+
+    Raises:
+        ModelNotFound: there is no such file.
+        ModelFormatError: the file is no model, or cannot be raised.
+    """
+    return _modern(*_load(model))
 
 
 def _load(model: Any) -> tuple[Any, str]:
@@ -122,13 +131,16 @@ class _Reader:
     def _node(self, proto: Any, known: dict[str, Tensor]) -> None:
         graph = self._graph
         if proto.op_type == "Constant" and proto.domain in ("", "ai.onnx"):
-            known[proto.output[0]] = graph.initializer(proto.output[0], _constant(proto))
+            made = known[proto.output[0]] = graph.initializer(proto.output[0], _constant(proto))
+            made.from_constant = True
             return
         inputs = [known[name] if name else None for name in proto.input]
         attributes = {a.name: self._attribute(a, known, inputs, proto) for a in proto.attribute}
         folded = _fold(proto, inputs, graph.opsets)
         if folded is not None:
-            known.update({name: graph.initializer(name, folded[name]) for name in folded})
+            for name, value in folded.items():
+                known[name] = graph.initializer(name, value)
+                known[name].from_constant = True
             return
         domain = "" if proto.domain == "ai.onnx" else proto.domain
         bodies = [value for value in attributes.values() if isinstance(value, Graph)]

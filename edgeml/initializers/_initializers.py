@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from edgeml._names import snake
 from edgeml.errors import ConfigError
-from edgeml.training._names import snake
 
 Array = np.ndarray[Any, Any]
 Rng = np.random.Generator

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from edgeml import ops
+from edgeml._names import snake
 from edgeml.errors import ConfigError
 from edgeml.graph import Tensor
-from edgeml.training._names import snake
 
 
 def linear(x: Tensor) -> Tensor:

@@ -14,12 +14,12 @@ from typing import Any, dataclass_transform
 import numpy as np
 
 from edgeml import initializers
+from edgeml._names import snake
 from edgeml.errors import ShapeError
 from edgeml.graph import Graph, Tensor, current_graph, emit, function
 from edgeml.graph._tree import leaves, map_leaves
 from edgeml.layers._config import serialize
 from edgeml.layers._parameter import Array, Parameter
-from edgeml.training._names import snake
 
 _counts: Counter[str] = Counter()
 _seeds = itertools.count()
@@ -43,6 +43,7 @@ def clear_names() -> None:
 
 
 @dataclass_transform(eq_default=False)
+@dataclasses.dataclass(eq=False, repr=False, init=False)
 class Layer:
     """A function of tensors with parameters.
 
@@ -184,7 +185,7 @@ class Layer:
         if self.supports_masking:
             out = self.compute_mask(args[0] if args else None, mask)
             if out is not None:
-                graph.masks.update({y: out for y in leaves(result)})
+                graph.masks.update(dict.fromkeys(leaves(result), out))
         return result
 
     def _eagerly(self) -> Any:

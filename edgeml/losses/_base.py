@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from edgeml import ops
+from edgeml._names import snake
 from edgeml.errors import ConfigError
 from edgeml.graph import Tensor
-from edgeml.training._names import snake
 
 Array = np.ndarray[Any, Any]
 
@@ -35,7 +35,9 @@ class Loss:
     def __post_init__(self) -> None:
         known = ("sum_over_batch_size", "mean", "sum", "mean_with_sample_weight", None, "none")
         if self.reduction not in known:
-            raise ConfigError(f"reduction: expected one of {known[:4]}, received {self.reduction!r}")
+            raise ConfigError(
+                f"reduction: expected one of {known[:4]}, received {self.reduction!r}"
+            )
         self.name = self.name or snake(type(self).__name__)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:

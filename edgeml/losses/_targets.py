@@ -10,7 +10,9 @@ import numpy as np
 
 from edgeml.errors import DataError
 from edgeml.losses._classification import (
-    BinaryCrossentropy, CategoricalCrossentropy, SparseCategoricalCrossentropy,
+    BinaryCrossentropy,
+    CategoricalCrossentropy,
+    SparseCategoricalCrossentropy,
 )  # fmt: skip
 
 Array = np.ndarray[Any, Any]

@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from edgeml._names import snake
 from edgeml.errors import ConfigError
 from edgeml.graph import Tensor, emit
-from edgeml.training._names import snake
 
 Slots = dict[str, Tensor]
 Scalars = dict[str, Tensor]

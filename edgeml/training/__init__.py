@@ -1,1 +1,8 @@
 """Training on the device: losses and optimizers in one graph with the model."""
+
+from edgeml.callbacks._history import History
+from edgeml.training._model import Model, Sequential
+from edgeml.training._save import load_model
+from edgeml.training._trainer import Trainer
+
+__all__ = ["History", "Model", "Sequential", "Trainer", "load_model"]

@@ -12,9 +12,9 @@ import numpy as np
 
 from edgeml import metrics as metrics_module
 from edgeml.callbacks import Callback, CallbackList
+from edgeml.callbacks._history import History
 from edgeml.errors import DataError, TrainingError
 from edgeml.training._engine import Engine
-from edgeml.training._history import History
 from edgeml.training._inputs import Batch, Data
 from edgeml.training._progress import ProgressBar
 

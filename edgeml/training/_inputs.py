@@ -41,7 +41,9 @@ def by_name(x: Any, names: Sequence[str]) -> dict[str, Array]:
         return {name: as_array(x[name], f"input {name!r}") for name in names}
     values = list(x) if isinstance(x, (tuple, list)) and len(names) > 1 else [x]
     if len(values) != len(names):
-        raise DataError(f"expected {len(names)} inputs ({', '.join(names)}), received {len(values)}")
+        raise DataError(
+            f"expected {len(names)} inputs ({', '.join(names)}), received {len(values)}"
+        )
     return {n: as_array(v, f"input {n!r}") for n, v in zip(names, values, strict=True)}
 
 
@@ -181,7 +183,9 @@ def check_finite(batch: Batch, number: int) -> None:
     """Raise NonFinite when a batch holds NaN or infinity; the message names batch and example."""
     arrays, targets, weight = batch
     named = [(f"input {name!r}", a) for name, a in arrays.items()]
-    named += [("y", a) for a in targets] + ([("sample_weight", weight)] if weight is not None else [])
+    named += [("y", a) for a in targets] + (
+        [("sample_weight", weight)] if weight is not None else []
+    )
     for label, array in named:
         if array.dtype.kind != "f":
             continue

@@ -12,6 +12,7 @@ import numpy as np
 from edgeml import losses as losses_module
 from edgeml import metrics as metrics_module
 from edgeml import optimizers
+from edgeml.callbacks._history import History
 from edgeml.errors import DataError, GraphError, TrainingError
 from edgeml.graph import Graph, Tensor, emit
 from edgeml.graph import function as graph_function
@@ -21,7 +22,6 @@ from edgeml.layers._layer import Call, Layer, shape_of
 from edgeml.layers._parameter import Parameter
 from edgeml.training._engine import Engine, weighted_total
 from edgeml.training._fit import Plan, Scores, evaluate, off_loop, refuse_on_loop, run
-from edgeml.training._history import History
 from edgeml.training._inputs import Batch, Data, by_name
 from edgeml.training._step import Traced
 
@@ -72,6 +72,8 @@ class Model(Layer):
         self._loss_weights: Any = None
         self._resolved: Any = None
         self._names: list[str] = []
+        self.known_inputs: dict[str, tuple[tuple[int, ...], Any]] = {}
+        """Shapes and dtypes of the first batch, for a model without placeholders."""
         self._predictor: tuple[Any, Any] | None = None
 
     def _connect(self, inputs: Any, outputs: Any) -> None:
@@ -121,6 +123,21 @@ class Model(Layer):
     def output_shape(self) -> Any:
         """Shape of the output, None for unknown dimensions; a list for several."""
         return map_leaves(shape_of, self._outputs)
+
+    @property
+    def entries(self) -> list[Any]:
+        """The calls of layers and the operators between them, in order."""
+        return self._entries
+
+    @property
+    def input_tree(self) -> Any:
+        """The placeholders as they were given."""
+        return self._input_tree
+
+    @property
+    def output_tree(self) -> Any:
+        """The outputs as they were given."""
+        return self._outputs
 
     @property
     def inputs(self) -> list[Tensor]:
@@ -187,7 +204,7 @@ class Model(Layer):
         made = {}
         for entry in self._entries:
             if isinstance(entry, Call):
-                made.update({y: entry.layer.name for y in leaves(entry.result)})
+                made.update(dict.fromkeys(leaves(entry.result), entry.layer.name))
         return [made.get(y, f"output_{i}") for i, y in enumerate(leaves(self._outputs))]
 
     def fit(
@@ -376,14 +393,19 @@ class Model(Layer):
     def _trace_step(self, batch: Batch, training: bool) -> Traced:
         """Trace the forward pass and the loss for batches like this one."""
         arrays, targets, weight = batch
+        self.known_inputs = {name: (a.shape, a.dtype) for name, a in arrays.items()}
         graph = Graph()
         graph.training = training
         with graph:
             x = {name: graph.input(name, a.dtype, a.shape) for name, a in arrays.items()}
-            result = self(self._arguments(x))
+            result = self(self.arrange(x))
             outputs = leaves(result)
             ys = [graph.input(f"target/{i}", y.dtype, y.shape) for i, y in enumerate(targets)]
-            w = graph.input("sample_weight", np.float32, weight.shape) if weight is not None else None
+            w = (
+                graph.input("sample_weight", np.float32, weight.shape)
+                if weight is not None
+                else None
+            )
             loss = self._total_loss(graph, ys, outputs, w)
         return Traced(
             graph, list(graph.inputs), outputs, loss,
@@ -391,7 +413,15 @@ class Model(Layer):
             {t.parameter: new for t, new in graph.updates.items()} if training else {},
         )  # fmt: skip
 
-    def _arguments(self, x: dict[str, Any]) -> Any:
+    def build_from(self, shapes: Mapping[str, tuple[tuple[int, ...], Any]]) -> None:
+        """Build the layers for inputs of these shapes and dtypes, by name."""
+        graph = Graph()
+        with graph:
+            self(self.arrange({n: graph.input(n, dtype, s) for n, (s, dtype) in shapes.items()}))
+        self.known_inputs, self._names = dict(shapes), list(shapes)
+
+    def arrange(self, x: dict[str, Any]) -> Any:
+        """Return inputs by name as `call` takes them."""
         if self._inputs:
             return [x[name] for name in self._names] if len(x) > 1 else next(iter(x.values()))
         values = list(x.values())
@@ -470,9 +500,11 @@ class Model(Layer):
         return self.predict(x, batch_size=2**31 - 1)
 
     def _predict_batch(self, arrays: dict[str, Array]) -> list[Array]:
+        self.known_inputs = {name: (a.shape, a.dtype) for name, a in arrays.items()}
         if self._predictor is None:
+
             def forward(x: dict[str, Any]) -> Any:
-                return self(self._arguments(x))
+                return self(self.arrange(x))
 
             self._predictor = graph_function(forward), None
         result = self._predictor[0](arrays)
@@ -510,7 +542,7 @@ class Model(Layer):
         from edgeml.training._summary import summary
 
         text = summary(self)
-        (print_fn or print)(text)  # noqa: T201 - printing is what Keras's summary is called for
+        (print_fn or print)(text)
         return text
 
     def plot(self, path: Any = None) -> Any:
@@ -539,7 +571,9 @@ class Sequential(Model):
         (4, 1)
     """
 
-    def __init__(self, layers: Sequence[Any] = (), *, name: str = "", trainable: bool = True) -> None:
+    def __init__(
+        self, layers: Sequence[Any] = (), *, name: str = "", trainable: bool = True
+    ) -> None:
         super().__init__(name=name, trainable=trainable)
         self._stack: list[Layer] = []
         self._start: Tensor | None = None

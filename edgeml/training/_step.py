@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from edgeml import ops
 from edgeml.errors import TrainingError
-from edgeml.graph import Graph, Tensor, emit, emit_many, gradients, to_onnx
+from edgeml.graph import Graph, Node, Tensor, emit, emit_many, gradients, live_nodes, to_onnx
 from edgeml.graph._execute import open_session
 from edgeml.optimizers import Optimizer
 from edgeml.runtime._errors import translated
@@ -69,6 +69,7 @@ def build_step(
     graph.inputs += [x for x in traced.inputs if x not in graph.inputs]
     if graph.seed is not None:
         graph.inputs.append(graph.seed)
+    graph.metadata["edgeml.work"] = str(sum(map(_multiplications, live_nodes(results.values()))))
     return to_onnx(graph, name="step")
 
 
@@ -128,6 +129,17 @@ def _update(
     for name, value in made.items():
         results[f"new/{name}"] = value if apply is None else emit("Where", apply, value, old[name])
     return results
+
+
+def _multiplications(node: Node) -> int:
+    if node.op in ("MatMul", "Gemm"):
+        return node.output.size * int(node.x.static_shape[0 if node.attr("transA") else -1])
+    if node.op in ("Conv", "ConvTranspose"):
+        kernel = node.inputs[1]
+        assert kernel is not None
+        big = node.output if node.op == "Conv" else node.x
+        return big.size * int(np.prod(kernel.static_shape[1:]))
+    return node.output.size if node.output.shape is not None else 0
 
 
 # Below this many multiplications handing work to a second thread costs more than it saves.

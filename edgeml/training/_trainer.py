@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,9 @@ import numpy as np
 from edgeml import losses as losses_module
 from edgeml import metrics as metrics_module
 from edgeml import ops, optimizers
+from edgeml.callbacks import Callback
+from edgeml.callbacks._base import Logs
+from edgeml.callbacks._history import History
 from edgeml.errors import CheckpointError, DataError, TrainingError
 from edgeml.graph import Graph, Tensor, emit_many, from_onnx, gradients, live_nodes, to_onnx
 from edgeml.graph._execute import open_session
@@ -23,7 +26,6 @@ from edgeml.training._checkpoint import read_checkpoint, write_checkpoint
 from edgeml.training._engine import Engine, feeds_of
 from edgeml.training._files import write_atomically
 from edgeml.training._fit import Plan, Scores, evaluate, off_loop, refuse_on_loop, run
-from edgeml.training._history import History
 from edgeml.training._inputs import Batch, Data
 from edgeml.training._model import _metric
 from edgeml.training._select import find_groups, select
@@ -81,7 +83,9 @@ class Trainer:
         cache_features: bool = False,
     ) -> None:  # fmt: skip
         if batch_norm not in ("frozen", "train"):
-            raise TrainingError(f"batch_norm: expected 'frozen' or 'train', received {batch_norm!r}")
+            raise TrainingError(
+                f"batch_norm: expected 'frozen' or 'train', received {batch_norm!r}"
+            )
         self._proto = read_proto(model)
         self.optimizer = optimizers.get(optimizer)
         self.loss = losses_module.get(loss)
@@ -99,34 +103,32 @@ class Trainer:
         graph = from_onnx(self._proto)
         self.input_names = [str(x.name) for x in graph.inputs]
         self.parameters = select(find_groups(graph), trainable)
-        self.from_logits = self._find_logits(graph) if from_logits is None else from_logits
-        self.loss = losses_module.with_logits(self.loss, True) if self._from_logits() else self.loss
+        self._squash = self._find_squash(graph, from_logits)
+        self.from_logits = self._squash is None if from_logits is None else from_logits
+        if self._squash is not None or self.from_logits:
+            self.loss = losses_module.with_logits(self.loss, True)
         self._engine: Engine | None = None
         self._resolved: Any = None
         self._feature_names: list[str] | None = None
         self.epoch = self.batch = 0
 
-    def _from_logits(self) -> bool:
-        return self.from_logits or self._inner is not None
+    def _find_squash(self, graph: Graph, from_logits: bool | None) -> str | None:
+        """Return the softmax or sigmoid that ends the model, when the loss is a cross-entropy.
 
-    def _find_logits(self, graph: Graph) -> bool:
-        """Look at the operator that makes the output: a softmax or sigmoid means probabilities."""
-        self._inner: str | None = None
-        outputs = list(graph.outputs.values())
-        last = outputs[0].producer
+        The loss is then taken of what goes into it: the same value, without rounding.
+        """
         if not hasattr(self.loss, "from_logits"):
-            return False
+            return None
+        last = next(iter(graph.outputs.values())).producer
         squash = "Sigmoid" if self.loss.name.startswith("binary") else "Softmax"
-        probabilities = last is not None and last.op == squash
-        if probabilities and last is not None:
-            # The loss is taken of what goes into the softmax: the same value, without rounding.
-            self._inner = squash
-        _log.info(
-            "the model ends in %s: its output is taken as %s",
-            last.op if last is not None else "an input",
-            "probabilities" if probabilities else "logits",
-        )
-        return not probabilities
+        found = last is not None and last.op == squash
+        if from_logits is None:
+            _log.info(
+                "the model ends in %s: its output is taken as %s; from_logits= says otherwise",
+                last.op if last is not None else "an input",
+                "probabilities" if found else "logits",
+            )  # fmt: skip
+        return squash if found and not from_logits else None
 
     def step(self, x: Any, y: Any, sample_weight: Any = None) -> float:
         """Do one step on one batch; return the loss before it.
@@ -156,9 +158,7 @@ class Trainer:
         assert traced.loss is not None
         found = gradients([traced.loss], wrt)
         graph = traced.graph
-        graph.outputs = {
-            f"gradient/{i}": g for i, g in enumerate(found) if g is not None
-        }
+        graph.outputs = {f"gradient/{i}": g for i, g in enumerate(found) if g is not None}
         graph.inputs = list(traced.inputs)
         if graph.seed is not None:
             graph.inputs.append(graph.seed)
@@ -332,7 +332,9 @@ class Trainer:
             if model is not None:
                 given = hashlib.sha256(read_proto(model).SerializeToString()).hexdigest()
                 if given != values["model"]:
-                    raise CheckpointError(f"{path} is a checkpoint of another model", path=str(path))
+                    raise CheckpointError(
+                        f"{path} is a checkpoint of another model", path=str(path)
+                    )
             loss = loss if loss is not None else deserialize(values["loss"])
             if loss is None:
                 raise CheckpointError(
@@ -351,7 +353,9 @@ class Trainer:
             trainer._engine.restore(arrays, values)
             trainer.epoch, trainer.batch = values["epoch"], values["batch"]
         except KeyError as error:
-            raise CheckpointError(f"{path} is damaged: {error} is missing", path=str(path)) from error
+            raise CheckpointError(
+                f"{path} is damaged: {error} is missing", path=str(path)
+            ) from error
         return trainer
 
     def _data(self, x: Any, y: Any, weight: Any, batch_size: int) -> Data:
@@ -420,7 +424,7 @@ class Trainer:
         )  # fmt: skip
 
     def _logits(self, output: Tensor) -> Tensor:
-        if self._inner is None or output.producer is None:
+        if self._squash is None or output.producer is None:
             return output
         return output.producer.x
 
@@ -473,4 +477,30 @@ def _write(file: Any, content: bytes) -> None:
     file.write(content)
 
 
-__all__ = ["Mapping", "Trainer"]
+class _Position(Callback):
+    """Keeps the trainer's place: a resumed one starts with the next batch."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer = trainer
+
+    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        self._trainer.batch = batch + 1
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        self._trainer.epoch, self._trainer.batch = epoch + 1, 0
+
+
+class _Checkpoints(Callback):
+    """Writes a checkpoint every so many steps, and after each epoch."""
+
+    def __init__(self, trainer: Trainer, path: Path, steps: int) -> None:
+        self._trainer, self._path, self._steps = trainer, path, steps
+        self._done = 0
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        self._done += 1
+        if self._done % self._steps == 0:
+            self._trainer.checkpoint(self._path)
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        self._trainer.checkpoint(self._path)

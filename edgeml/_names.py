@@ -11,7 +11,7 @@ def snake(name: str) -> str:
     """Return TensorFlow.js's and class names in snake case.
 
     Example:
-        >>> from edgeml.training._names import snake
+        >>> from edgeml._names import snake
         >>> snake("binaryCrossentropy"), snake("AdamW"), snake("mse")
         ('binary_crossentropy', 'adam_w', 'mse')
     """

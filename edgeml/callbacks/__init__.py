@@ -1,0 +1,26 @@
+"""Callbacks by Keras's names: what is told how training goes, and may steer it."""
+
+from edgeml.callbacks._base import Callback, CallbackList, LambdaCallback
+from edgeml.callbacks._history import History
+from edgeml.callbacks._monitors import (
+    EarlyStopping,
+    ModelCheckpoint,
+    Monitor,
+    ReduceLROnPlateau,
+    TerminateOnNaN,
+)
+from edgeml.callbacks._others import CSVLogger, LearningRateScheduler
+
+__all__ = [
+    "CSVLogger",
+    "Callback",
+    "CallbackList",
+    "EarlyStopping",
+    "History",
+    "LambdaCallback",
+    "LearningRateScheduler",
+    "ModelCheckpoint",
+    "Monitor",
+    "ReduceLROnPlateau",
+    "TerminateOnNaN",
+]
