@@ -13,7 +13,7 @@
     |   +-- DownloadError    also OSError            url=
     |   +-- ShapeError                               where=, expected=, received=
     |   +-- NoGradient                               op=, node=: an operator without a gradient rule
-    |   +-- CheckpointError                          half-written, of another model, of a newer schema
+    |   +-- CheckpointError                          damaged, or of another model
     +-- TrainingError        also RuntimeError       training cannot start or go on
     |   +-- NonFinite        also ArithmeticError    batch=: NaN or infinity in the data or the loss
     +-- DataError            also ValueError         a dataset is empty, ragged or mislabelled

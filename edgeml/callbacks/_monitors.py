@@ -163,7 +163,7 @@ class ModelCheckpoint(Monitor):
     """Saves the model while it trains; a crash leaves the last whole file.
 
     Args:
-        filepath: File to write, with logs in it when wanted: ``"best-{epoch:02d}-{loss:.2f}.onnx"``.
+        filepath: File to write; may hold logs: ``"best-{epoch:02d}-{loss:.2f}.onnx"``.
         monitor: Name in the logs.
         save_best_only: Whether to write only when the value is the best so far.
         save_weights_only: Whether to write weights (``.npz``) instead of the model.

@@ -27,7 +27,7 @@ def register(cls: Any) -> Any:
 
 
 def serialize(value: Any) -> Any:
-    """Return JSON values for an argument: a number, a layer, an initializer, a function …"""
+    """Return JSON values for an argument: a number, a layer, an initializer or a function."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, (np.integer, np.floating)):

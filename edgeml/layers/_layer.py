@@ -159,7 +159,7 @@ class Layer:
 
     def _trace(self, graph: Graph, args: Any, kwargs: dict[str, Any]) -> Any:
         outer, training = graph.scope, graph.training
-        accepted = _parameters_of(type(self))
+        accepted = _parameters_of(type(self).call)
         graph.scope = f"{outer}{self.name}/"
         try:
             if not self.built:
@@ -266,11 +266,8 @@ class Layer:
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an equal layer."""
-        if dataclasses.is_dataclass(self):
-            names = [f.name for f in dataclasses.fields(self) if f.init]
-        else:
-            given = inspect.signature(type(self).__init__).parameters
-            names = [n for n in given if n != "self" and hasattr(self, n)]
+        given = inspect.signature(type(self).__init__).parameters
+        names = [name for name in given if name != "self" and hasattr(self, name)]
         config = {name: serialize(getattr(self, name)) for name in names}
         return {"name": self.name, "trainable": self.trainable, **config}
 
@@ -303,8 +300,8 @@ def shape_of(tensor: Any) -> Any:
 
 
 @functools.cache
-def _parameters_of(kind: type[Layer]) -> frozenset[str]:
-    return frozenset(inspect.signature(kind.call).parameters)
+def _parameters_of(call: Any) -> frozenset[str]:
+    return frozenset(inspect.signature(call).parameters)
 
 
 def _layers_in(value: Any) -> list[Layer]:

@@ -73,7 +73,7 @@ class Parameter:
     @property
     def dtype(self) -> np.dtype[Any]:
         """The dtype."""
-        return self.value.dtype
+        return np.dtype(self.value.dtype)
 
     def __repr__(self) -> str:
         return f"<Parameter {self.path} {self.dtype}{list(self.shape)}>"

@@ -55,7 +55,7 @@ class CategoricalAccuracy(Mean):
 
     def values(self, y_true: Array, y_pred: Array) -> Array:
         """Return 1 where it is."""
-        return np.equal(y_true.argmax(-1), y_pred.argmax(-1)).astype(np.float32)
+        return np.asarray(y_true.argmax(-1) == y_pred.argmax(-1), np.float32)
 
 
 @named()
@@ -65,12 +65,12 @@ class SparseCategoricalAccuracy(Mean):
 
     def values(self, y_true: Array, y_pred: Array) -> Array:
         """Return 1 where it is."""
-        return np.equal(labels_of(y_true, y_pred), y_pred.argmax(-1)).astype(np.float32)
+        return np.asarray(labels_of(y_true, y_pred) == y_pred.argmax(-1), np.float32)
 
 
 def _among(labels: Array, y_pred: Array, k: int) -> Array:
     chosen = np.take_along_axis(y_pred, labels.astype(np.int64)[..., None], -1)
-    return ((y_pred > chosen).sum(-1) < k).astype(np.float32)
+    return np.asarray((y_pred > chosen).sum(-1) < k, np.float32)
 
 
 @named("top_k_categorical_accuracy")

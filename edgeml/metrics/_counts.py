@@ -40,12 +40,12 @@ class _Decisions(Metric):
             limits = self._limits()
         if self.class_id is not None:
             y, p, weight = (a[..., self.class_id] for a in (y, p, weight))
-        y, p, weight = y.ravel() > 0.5, p.ravel(), weight.ravel()
+        actual, p, weight = y.ravel() > 0.5, p.ravel(), weight.ravel()
         for i, limit in enumerate(limits):
             positive = p > limit
-            self.true_positives[i] += weight[positive & y].sum()
+            self.true_positives[i] += weight[positive & actual].sum()
             self.predicted[i] += weight[positive].sum()
-            self.actual[i] += weight[y].sum()
+            self.actual[i] += weight[actual].sum()
 
     def _share(self, of: Array) -> Any:
         found = np.divide(self.true_positives, of, out=np.zeros_like(of), where=of > 0)

@@ -63,7 +63,7 @@ class CosineSimilarity(Mean):
         """Return the cosine of each example."""
 
         def unit(x: Array) -> Array:
-            return x / np.sqrt(np.maximum((x * x).sum(-1, keepdims=True), _EPSILON))
+            return np.asarray(x / np.sqrt(np.maximum((x * x).sum(-1, keepdims=True), _EPSILON)))
 
         return np.asarray((unit(y_true.astype(np.float64)) * unit(y_pred)).sum(-1))
 

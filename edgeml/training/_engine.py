@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from edgeml.errors import NonFinite, TrainingError
+from edgeml.graph import Graph, to_onnx
 from edgeml.optimizers import Optimizer
 from edgeml.training._inputs import Batch, check_finite
 from edgeml.training._state import State
@@ -94,6 +95,10 @@ class Engine:
 
     def proto(self, batch: Batch, training: bool = True) -> Any:
         """Return the ModelProto of the step for batches like this."""
+        return to_onnx(self.graph(batch, training), name="step")
+
+    def graph(self, batch: Batch, training: bool = True) -> Graph:
+        """Return the graph of the step for batches like this."""
         return build_step(
             self._trace(batch, training), self.state, self.optimizer if training else None,
             decay=self._decay,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -614,7 +613,7 @@ class Sequential(Model):
                 y = layer(y)
             self._connect(self._start, y)
 
-    def call(self, x: Any) -> Any:  # type: ignore[override]
+    def call(self, x: Any) -> Any:
         """Apply the layers in order."""
         for layer in self._stack:
             x = layer(x)
@@ -626,7 +625,7 @@ def _metric(item: Any, loss: str, y: Array | None, shape: Sequence[int]) -> metr
         assert y is not None
         return metrics_module.resolve_accuracy(loss, y.shape, tuple(shape), name=item)
     found: metrics_module.Metric = metrics_module.get(item)
-    if dataclasses.is_dataclass(item) or isinstance(item, metrics_module.Metric):
+    if isinstance(item, metrics_module.Metric):
         found = type(item).from_config(item.get_config())  # training and validation count apart
     return found
 
@@ -659,9 +658,7 @@ def _with_mask(mask: Tensor | None, weight: Tensor | None) -> Tensor | None:
 def _names_of(x: Any) -> list[str]:
     if isinstance(x, Mapping):
         return [str(key) for key in x]
-    if isinstance(x, (list, tuple)) and x and all(np.ndim(item) > 0 for item in x) and not isinstance(
-        x[0], (int, float)
-    ) and isinstance(x, tuple):  # fmt: skip
+    if isinstance(x, tuple) and x and all(np.ndim(item) > 0 for item in x):
         return [f"x_{i}" for i in range(len(x))]
     return ["x"]
 

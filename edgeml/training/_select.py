@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from edgeml.errors import TrainingError
 from edgeml.graph import Graph, Node, Tensor, live_nodes
 
@@ -62,9 +64,12 @@ def _at(node: Node, places: dict[str, tuple[int, ...]]) -> list[str]:
     found = []
     for i in places.get(node.op, ()):
         tensor = node.input(i)
-        tensor = _through_views(tensor) if tensor is not None else None
-        if tensor is None or not _is_parameter(tensor):
+        behind = _through_views(tensor) if tensor is not None else None
+        if behind is None or tensor is None or not _is_parameter(behind):
             continue
+        if tensor.dtype.kind != "f":
+            continue
+        tensor = behind
         if node.op in ("Add", "Mul") and not _size(tensor) > 1:
             continue
         found.append(str(tensor.name))
@@ -82,9 +87,11 @@ def _through_views(tensor: Tensor) -> Tensor:
 
 
 def _is_parameter(tensor: Tensor) -> bool:
+    # Integers here are quantized weights: the view was followed through a DequantizeLinear.
     return (
         tensor.producer is None and tensor.value is not None and bool(tensor.name)
-        and tensor.dtype.kind == "f" and not tensor.from_constant
+        and (tensor.dtype.kind == "f" or tensor.dtype in (np.int8, np.uint8, np.int32))
+        and not tensor.from_constant
     )  # fmt: skip
 
 

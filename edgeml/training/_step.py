@@ -10,7 +10,7 @@ import numpy as np
 
 from edgeml import ops
 from edgeml.errors import TrainingError
-from edgeml.graph import Graph, Node, Tensor, emit, emit_many, gradients, live_nodes, to_onnx
+from edgeml.graph import Graph, Node, Tensor, emit, emit_many, gradients, live_nodes
 from edgeml.graph._execute import open_session
 from edgeml.optimizers import Optimizer
 from edgeml.runtime._errors import translated
@@ -36,8 +36,8 @@ class Traced:
 
 def build_step(
     traced: Traced, state: State, optimizer: Optimizer | None, *, decay: Array | None = None
-) -> Any:
-    """Return the ModelProto of a step; without an optimizer, of loss and outputs alone.
+) -> Graph:
+    """Return the graph of a step; without an optimizer, of loss and outputs alone.
 
     Args:
         traced: The forward pass.
@@ -70,7 +70,7 @@ def build_step(
     if graph.seed is not None:
         graph.inputs.append(graph.seed)
     graph.metadata["edgeml.work"] = str(sum(map(_multiplications, live_nodes(results.values()))))
-    return to_onnx(graph, name="step")
+    return graph
 
 
 def _pieces(state: State, flat: Tensor) -> dict[Hashable, Tensor]:
@@ -236,8 +236,8 @@ class Step:
             array = np.ascontiguousarray(feeds[name], kind)
             kept.append(array)
             _bind_input(binding, name, array)
-        for name, array in self._scalars.items():
-            array[...] = scalars[name.removeprefix("scalar/")]
+        for name, scalar in self._scalars.items():
+            scalar[...] = scalars[name.removeprefix("scalar/")]
         with translated("the training step"):
             self._session.run_with_iobinding(binding)
         return self._results

@@ -69,8 +69,16 @@ def plot(model: Model, path: Any = None) -> Any:
                       arrowprops={"arrowstyle": "-|>", "color": "#5b6573", "lw": 1})  # fmt: skip
     for key, (_, text) in boxes.items():
         x, y = at(key)
-        axis.text(x, y, text, ha="center", va="center", fontsize=8, linespacing=1.3,
-                  bbox={"boxstyle": "round,pad=0.45", "fc": "#eef3fb", "ec": "#7d95bd"})  # fmt: skip
+        axis.text(
+            x,
+            y,
+            text,
+            ha="center",
+            va="center",
+            fontsize=8,
+            linespacing=1.3,
+            bbox={"boxstyle": "round,pad=0.45", "fc": "#eef3fb", "ec": "#7d95bd"},
+        )
     axis.set_xlim(0, widest)
     axis.set_ylim(-rows + 0.4, 0.6)
     if path is not None:

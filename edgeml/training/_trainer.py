@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import logging
 from collections.abc import Hashable, Sequence
@@ -24,10 +25,13 @@ from edgeml.graph._onnx import read_proto
 from edgeml.layers._config import deserialize, serialize
 from edgeml.training._checkpoint import read_checkpoint, write_checkpoint
 from edgeml.training._engine import Engine, feeds_of
+from edgeml.training._features import Cut, compute, cut
 from edgeml.training._files import write_atomically
 from edgeml.training._fit import Plan, Scores, evaluate, off_loop, refuse_on_loop, run
 from edgeml.training._inputs import Batch, Data
+from edgeml.training._memory import largest_batch, peak_bytes, state_bytes
 from edgeml.training._model import _metric
+from edgeml.training._quantized import quantized, with_masters
 from edgeml.training._select import find_groups, select
 from edgeml.training._step import Traced
 
@@ -103,13 +107,15 @@ class Trainer:
         graph = from_onnx(self._proto)
         self.input_names = [str(x.name) for x in graph.inputs]
         self.parameters = select(find_groups(graph), trainable)
+        self._masters = with_masters(self._proto, self.parameters)
         self._squash = self._find_squash(graph, from_logits)
         self.from_logits = self._squash is None if from_logits is None else from_logits
         if self._squash is not None or self.from_logits:
             self.loss = losses_module.with_logits(self.loss, True)
         self._engine: Engine | None = None
+        self._engine_proto = self._masters
+        self._cut: Cut | None = None
         self._resolved: Any = None
-        self._feature_names: list[str] | None = None
         self.epoch = self.batch = 0
 
     def _find_squash(self, graph: Graph, from_logits: bool | None) -> str | None:
@@ -285,6 +291,8 @@ class Trainer:
             for tensor in proto.graph.initializer:
                 if tensor.name in (*state.keys, *state.others):
                     value = state.view(tensor.name)
+                    integers = quantized(self._proto, tensor.name, value)
+                    value = value if integers is None else integers
                     tensor.CopyFrom(onnx().numpy_helper.from_array(value, tensor.name))
         return proto
 
@@ -369,6 +377,65 @@ class Trainer:
         if not batch[1]:
             raise DataError("training needs targets: y is missing")
 
+    def predicted_memory(self, x: Any, y: Any) -> int:
+        """Return about how many bytes a step on a batch like this takes; nothing is run.
+
+        Counted are the step's tensors and constants, parameters and optimizer state; not the
+        interpreter and the runtime themselves.
+        """
+        batch = self._data(x, y, None, 2**31 - 1).head()
+        return self._predict_bytes(batch)
+
+    def _predict_bytes(self, batch: Batch) -> int:
+        engine = self._prepare(batch)
+        return peak_bytes(engine.graph(batch)) + state_bytes(engine.state)
+
+    def _within_memory(self, data: Data, size: int) -> Data:
+        """Return the data in batches that fit, and accumulate gradients over as many."""
+        assert self.memory_limit is not None
+        arrays, targets, weight = data.head()
+
+        def predict(count: int) -> int:
+            few = (
+                {name: np.resize(a, (count, *a.shape[1:])) for name, a in arrays.items()},
+                [np.resize(y, (count, *y.shape[1:])) for y in targets],
+                None if weight is None else np.resize(weight, count),
+            )
+            return self._predict_bytes(few)
+
+        fitting, tried = largest_batch(size, self.memory_limit, predict)
+        if fitting == size:
+            return data
+        if data.streamed:
+            raise TrainingError(
+                f"batches of {size} take more than memory_limit: let the dataset yield batches of "
+                f"{fitting}"
+            )
+        _log.warning(
+            "batches of %d would take more than %d bytes: steps of %d, whose gradients are "
+            "accumulated (tried %s)",
+            size, self.memory_limit, fitting, ", ".join(map(str, tried)),
+        )  # fmt: skip
+        accumulated = (self.optimizer.gradient_accumulation_steps or 1) * (size // fitting)
+        self.optimizer = dataclasses.replace(
+            self.optimizer, gradient_accumulation_steps=accumulated
+        )
+        self._engine = None
+        return dataclasses.replace(data, batch_size=fitting)
+
+    def _with_features(self, data: Data) -> Data:
+        """Return the features instead of the inputs; the engine then trains the rest alone."""
+        if data.streamed:
+            raise TrainingError("cache_features needs arrays: a dataset is read anew each epoch")
+        if self._cut is None:
+            self._cut = cut(self._masters, self.parameters)
+            self._engine_proto = self._cut.rest
+            self._engine = None
+        found = compute(self._cut.features, data, threads=self._threads)
+        y = data.targets
+        return Data(found, y[0] if y else None, data.sample_weight, list(found), 1,
+                    data.batch_size)  # fmt: skip
+
     def _prepare(self, batch: Batch) -> Engine:
         if self._engine is None:
             self._check_labels_shape(batch)
@@ -381,7 +448,7 @@ class Trainer:
         return self._engine
 
     def _start(self, states: Sequence[str]) -> None:
-        values = {t.name: onnx().numpy_helper.to_array(t) for t in self._proto.graph.initializer}
+        values = {t.name: onnx().numpy_helper.to_array(t) for t in self._masters.graph.initializer}
         trainable: dict[Hashable, Array] = {name: values[name] for name in self.parameters}
         others: dict[Hashable, Array] = {name: values[name] for name in states}
         self._engine = Engine(
@@ -402,7 +469,7 @@ class Trainer:
     def _trace(self, batch: Batch, training: bool) -> Traced:
         arrays, targets, weight = batch
         shapes = {name: a.shape for name, a in arrays.items()}
-        graph = from_onnx(self._proto, shapes)
+        graph = from_onnx(self._engine_proto, shapes)
         outputs = list(graph.outputs.values())
         with graph:
             y = graph.input("target/0", targets[0].dtype, targets[0].shape)
