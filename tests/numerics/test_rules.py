@@ -3,7 +3,8 @@
 A case is a dict: ``op``; ``inputs`` (arrays, None for one that is left out); and where needed
 ``attrs``, ``domain``, ``outputs`` (how many to take), ``opset``, ``kink`` (True: no finite
 differences, the point is a kink or a tie), ``eps``, ``wrt`` (inputs to differentiate; default all
-floats), ``torch`` (name of a torch function, or ``fn(torch, *inputs)`` returning the same outputs).
+floats), ``then`` (``fn(*outputs)`` that makes floats of them), ``torch`` (name of a torch function,
+or ``fn(torch, *inputs)`` returning the same outputs).
 """
 
 import importlib.util
@@ -49,6 +50,7 @@ def _run(case, inputs):
     made = emit_many(
         outputs, case["op"], *inputs, domain=case.get("domain", ""), **case.get("attrs", {})
     )
+    made = case["then"](*made) if "then" in case else made
     return tuple(y for y in made if y.dtype.kind == "f")
 
 

@@ -36,8 +36,8 @@ def _trained(momentum=0.9):
 def _layer(axis):
     def run(torch, x, s, b=None):
         shape = x.shape[axis:]
-        return torch.nn.functional.layer_norm(x, shape, s.expand(shape),
-                                              None if b is None else b.expand(shape), 1e-5)  # fmt: skip
+        b = torch.zeros(shape) if b is None else b.expand(shape)
+        return torch.nn.functional.layer_norm(x, shape, s.expand(shape), b, 1e-5)
 
     return run
 

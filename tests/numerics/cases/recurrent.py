@@ -29,10 +29,8 @@ def _cell(torch, op, act, lbr, x, h, c, w, r, b):
     xz, xr, xh = (x @ w.T + bw).split(n, -1)
     hz, hr, hh = (h @ r.T + br).split(n, -1)
     z, reset = f(xz + hz), f(xr + hr)
-    if lbr:
-        new = g(xh + reset * hh)
-    else:
-        new = g(xh + (reset * h) @ r[2 * n :].T + br[2 * n :])
+    before = (reset * h) @ r[2 * n :].T + br[2 * n :]
+    new = g(xh + (reset * hh if lbr else before))
     return (1 - z) * new + z * h, c
 
 

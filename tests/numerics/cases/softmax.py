@@ -39,7 +39,7 @@ def _losses():
 
 CASES = [
     *({"op": op, "inputs": [x], "attrs": attrs,
-       "torch": lambda t, x, f=f, a=attrs.get("axis", -1): getattr(t, f)(x, a)}
+       "torch": lambda t, x, f=f, a=attrs: getattr(t, f)(x, a.get("axis", -1))}
       for op, f in [("Softmax", "softmax"), ("LogSoftmax", "log_softmax")]
       for x in (X, X * 40.0)
       for attrs in ({}, {"axis": 0}, {"axis": 1}, {"axis": -2}) if x is X or not attrs),
