@@ -11,7 +11,11 @@ from edgeml.runtime._errors import translated
 
 
 def open_session(
-    model: Any, *, threads: int | None = None, name: str = "the graph", delegate: str = "cpu",
+    model: Any,
+    *,
+    threads: int | None = None,
+    name: str = "the graph",
+    delegate: str = "cpu",
     spin: bool = False,
 ) -> Any:
     """Return an ``onnxruntime.InferenceSession`` of a ModelProto.

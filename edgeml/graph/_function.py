@@ -142,12 +142,14 @@ class Function:
     """
 
     def __init__(
-        self, fn: Callable[..., Any], *, seed: int = 0, threads: int | None = None
-    ) -> None:
+        self, fn: Callable[..., Any], *, seed: int = 0, threads: int | None = None,
+        opset: int = Graph.OPSET,
+    ) -> None:  # fmt: skip
         functools.update_wrapper(self, fn)
         self.fn = fn
         self._seed = seed
         self._threads = threads
+        self._opset = opset
         self._calls = 0
         self._programs: dict[Any, _Program] = {}
         self._lock = threading.Lock()
@@ -162,14 +164,15 @@ class Function:
             key = _signature(args, kwargs)
             program = self._programs.get(key)
             if program is None:
-                program = self._programs[key] = _Program(self.fn, args, kwargs, self._threads)
+                graph, result = _trace(self.fn, args, kwargs, self._opset)
+                program = self._programs[key] = _Program(self.fn, graph, result, self._threads)
             self._calls += 1
             calls = self._calls
         return program.run(arrays, np.array([self._seed, calls], np.uint32))
 
     def trace(self, *args: Any, **kwargs: Any) -> Graph:
         """Return the graph for arguments like these; nothing is run."""
-        return _trace(self.fn, args, kwargs)[0]
+        return _trace(self.fn, args, kwargs, self._opset)[0]
 
 
 def _as_array(value: Any) -> Array | None:
@@ -199,8 +202,8 @@ def _signature(args: Any, kwargs: Any) -> Any:
     return frozen(found)
 
 
-def _trace(fn: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Graph, Any]:
-    graph = Graph()
+def _trace(fn: Callable[..., Any], args: Any, kwargs: Any, opset: int) -> tuple[Graph, Any]:
+    graph = Graph(opset)
 
     def placeholder(value: Any) -> Any:
         array = _as_array(value)
@@ -218,8 +221,10 @@ def _trace(fn: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Graph, Any]:
 class _Program:
     """One signature of a function: a session, and where its inputs come from."""
 
-    def __init__(self, fn: Callable[..., Any], args: Any, kwargs: Any, threads: int | None) -> None:
-        graph, self._result = _trace(fn, args, kwargs)
+    def __init__(
+        self, fn: Callable[..., Any], graph: Graph, result: Any, threads: int | None
+    ) -> None:
+        self._result = result
         self._names = [tensor.name for tensor in graph.inputs]
         # Parameters of layers are inputs: training changes them after the trace.
         self._parameters = graph.parameters

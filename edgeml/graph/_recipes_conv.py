@@ -1,14 +1,18 @@
-"""Ways to write a convolution and its gradients with standard operators."""
+"""Ways to write the gradients of a convolution with standard operators."""
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 
 import numpy as np
 
+from edgeml.graph import _recipes as recipes
 from edgeml.graph._ir import Tensor, emit
 from edgeml.graph._recipes_window import Window, fit, reshape, slice_axes, total
+
+_BEGIN = -(1 << 31)  # where a Slice that runs backwards ends
 
 
 def spread(g: Tensor, w: Tensor, window: Window, group: int) -> Tensor:
@@ -23,16 +27,44 @@ def spread(g: Tensor, w: Tensor, window: Window, group: int) -> Tensor:
     Returns:
         A tensor (batch, channels, *large).
     """
-    if window.pointwise and group == 1:
-        return _mix(g, emit("Transpose", reshape(w, *w.static_shape[:2]), perm=[1, 0]))
+    batch, filters = g.static_shape[:2]
+    channels = w.static_shape[1] * group
+    if recipes.use_flipped_conv(batch, channels, filters, group, window):
+        reach = [k - 1 for k in window.kernel]
+        pads = [r - n for r, n in zip(reach * 2, (*window.before, *window.after), strict=True)]
+        return emit("Conv", g, _flipped(w, group), group=group, pads=pads)
+    if recipes.use_col2im(batch, channels, window):
+        return _col2im(g, w, window, group)
     return emit("ConvTranspose", g, w, group=group, **window.spreading())
 
 
-def _mix(x: Tensor, matrix: Tensor) -> Tensor:
-    """Return a product over the channels: (batch, channels, ...) by (filters, channels)."""
-    batch, channels, *sizes = x.static_shape
-    rows = reshape(x, batch, channels, int(np.prod(sizes)))
-    return reshape(emit("MatMul", matrix, rows), batch, matrix.static_shape[0], *sizes)
+def _flipped(w: Tensor, group: int) -> Tensor:
+    """Return the weights with inputs and outputs exchanged and each kernel reversed."""
+    filters, channels, *kernel = w.static_shape
+    rank = len(kernel)
+    w = reshape(w, group, filters // group, channels, *kernel)
+    w = emit("Transpose", w, perm=[0, 2, 1, *range(3, 3 + rank)])
+    w = reshape(w, group * channels, filters // group, *kernel)
+    if math.prod(kernel) == 1:
+        return w
+    axes = np.arange(2, 2 + rank)
+    ones = np.ones(rank, np.int64)
+    return emit("Slice", w, -ones, _BEGIN * ones, axes, -ones)
+
+
+def _col2im(g: Tensor, w: Tensor, window: Window, group: int) -> Tensor:
+    batch, filters = g.static_shape[:2]
+    channels, places = w.static_shape[1], math.prod(window.small)
+    matrix = reshape(w, group, filters // group, channels * window.taps)
+    rows = reshape(g, batch, group, filters // group, places)
+    columns = emit("MatMul", emit("Transpose", matrix, perm=[0, 2, 1]), rows)
+    columns = reshape(columns, batch, group * channels * window.taps, places)
+    return emit(
+        "Col2Im", columns, np.array(window.large, np.int64), np.array(window.kernel, np.int64),
+        strides=list(window.strides), dilations=list(window.dilations),
+        pads=[*window.before, *(max(n, 0) for n in window.after)],
+        types=[(g.dtype, (batch, group * channels, *window.large))],
+    )  # fmt: skip
 
 
 def weights(x: Tensor, g: Tensor, window: Window, group: int) -> Tensor:
@@ -49,25 +81,120 @@ def weights(x: Tensor, g: Tensor, window: Window, group: int) -> Tensor:
     """
     batch, channels = x.static_shape[:2]
     filters = g.static_shape[1]
-    places = int(np.prod(window.small))
     shape = (filters, channels // group, *window.kernel)
-    columns = [reshape(tap, batch, channels, 1, places) for tap in taps(x, window)]
-    joined = emit("Concat", *columns, axis=2) if len(columns) > 1 else columns[0]
-    per_group = channels // group * window.taps
-    joined = reshape(joined, batch, group, per_group, places)
+    if group == channels == filters and group > 1:
+        found = _banded(x, g, window) if recipes.use_banded(window) else _multiplied(x, g, window)
+    elif recipes.use_taps(batch, channels, group, window):
+        found = _by_tap(x, g, window, group)
+    elif recipes.use_merged_batch(channels, filters, group, window):
+        found = _merged(x, g, window)
+    else:
+        found = _by_image(x, g, window, group)
+    return reshape(found, *shape)
+
+
+def _by_image(x: Tensor, g: Tensor, window: Window, group: int) -> Tensor:
+    """One product of gradient and columns for each image, and their sum."""
+    batch, channels = x.static_shape[:2]
+    filters, places = g.static_shape[1], math.prod(window.small)
+    deep = channels // group
+    columns = im2col(x, window, group)
     rows = reshape(g, batch, group, filters // group, places)
-    products = emit("MatMul", rows, emit("Transpose", joined, perm=[0, 1, 3, 2]))
-    return reshape(total(products, 0), *shape)
+    products = total(emit("MatMul", rows, _transposed(columns)), 0)
+    products = reshape(products, filters, window.taps, deep)
+    return emit("Transpose", products, perm=[0, 2, 1])
 
 
-def taps(x: Tensor, window: Window) -> Iterator[Tensor]:
-    """Yield what each tap of the window reads: (batch, channels, *small)."""
-    padded = fit(x, window.before, window.after)
-    axes = range(2, 2 + len(window.kernel))
-    for tap in itertools.product(*(range(k) for k in window.kernel)):
-        starts = [t * d for t, d in zip(tap, window.dilations, strict=True)]
+def im2col(x: Tensor, window: Window, group: int = 1) -> Tensor:
+    """Return what each window reads, (batch, group, taps * channels / group, places)."""
+    batch, channels = x.static_shape[:2]
+    places = math.prod(window.small)
+    deep = channels // group
+    parts = [reshape(tap, batch, group, deep, places) for tap in taps(x, window)]
+    return emit("Concat", *parts, axis=2) if len(parts) > 1 else parts[0]
+
+
+def _merged(x: Tensor, g: Tensor, window: Window) -> Tensor:
+    """One product over all images, with the channels first."""
+    batch, channels = x.static_shape[:2]
+    filters, places = g.static_shape[1], batch * math.prod(window.small)
+    parts = [reshape(tap, channels, places) for tap in taps(_channels_first(x), window)]
+    columns = emit("Concat", *parts, axis=0) if len(parts) > 1 else parts[0]
+    rows = reshape(_channels_first(g), filters, places)
+    products = reshape(emit("MatMul", rows, _transposed(columns)), filters, window.taps, channels)
+    return emit("Transpose", products, perm=[0, 2, 1])
+
+
+def _by_tap(x: Tensor, g: Tensor, window: Window, group: int) -> Tensor:
+    """One product for each tap: only one shifted copy of the images is there at a time."""
+    batch, channels = x.static_shape[:2]
+    filters, places = g.static_shape[1], math.prod(window.small)
+    rows = reshape(g, batch, group, filters // group, places)
+    found = []
+    for tap in taps(x, window):
+        columns = reshape(tap, batch, group, channels // group, places)
+        product = total(emit("MatMul", rows, _transposed(columns)), 0)
+        found.append(reshape(product, filters, channels // group, 1))
+    return emit("Concat", *found, axis=2)
+
+
+def _multiplied(x: Tensor, g: Tensor, window: Window) -> Tensor:
+    """Depthwise: the shifted images times the gradient, summed."""
+    axes = (0, *range(2, x.ndim))
+    sums = [reshape(total(tap * g, *axes), x.static_shape[1], 1) for tap in taps(x, window)]
+    return emit("Concat", *sums, axis=1)
+
+
+def _banded(x: Tensor, g: Tensor, window: Window) -> Tensor:
+    """Depthwise: products of whole rows, summed along the diagonals that the taps stand for."""
+    channels, rows = x.static_shape[1], g.size // (g.static_shape[1] * window.small[-1])
+    wide, out = window.large[-1], window.small[-1]
+    gradient = reshape(_channels_first(g), channels, rows, out)
+    products = []
+    for shifted in taps(_channels_first(x), window, skip_last=True):
+        columns = _transposed(reshape(shifted, channels, rows, wide))
+        products.append(reshape(emit("MatMul", columns, gradient), channels, 1, wide * out))
+    joined = emit("Concat", *products, axis=1) if len(products) > 1 else products[0]
+    return emit("MatMul", joined, _bands(window))
+
+
+def _bands(window: Window) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+    """Return which of the pairs of last coordinates belong to which tap."""
+    wide, out, count = window.large[-1], window.small[-1], window.kernel[-1]
+    found = np.zeros((wide, out, count), np.float32)
+    for tap in range(count):
+        read = np.arange(out) * window.strides[-1] - window.before[-1] + tap * window.dilations[-1]
+        inside = np.flatnonzero((read >= 0) & (read < wide))
+        found[read[inside], inside, tap] = 1.0
+    return found.reshape(wide * out, count)
+
+
+def _channels_first(x: Tensor) -> Tensor:
+    return emit("Transpose", x, perm=[1, 0, *range(2, x.ndim)])
+
+
+def _transposed(x: Tensor) -> Tensor:
+    return emit("Transpose", x, perm=[*range(x.ndim - 2), x.ndim - 1, x.ndim - 2])
+
+
+def taps(x: Tensor, window: Window, *, skip_last: bool = False) -> Iterator[Tensor]:
+    """Yield what each tap of the window reads, of the shape (..., *small).
+
+    Args:
+        x: The large side, (batch, channels, *large), or with these two exchanged.
+        window: The geometry.
+        skip_last: Whether to leave the last axis as it is.
+    """
+    rank = len(window.kernel) - int(skip_last)
+    before, after = list(window.before), list(window.after)
+    if skip_last:
+        before[-1] = after[-1] = 0
+    padded = fit(x, before, after)
+    axes = list(range(2, 2 + rank))
+    for tap in itertools.product(*(range(k) for k in window.kernel[:rank])):
+        starts = [t * d for t, d in zip(tap, window.dilations, strict=False)]
         ends = [
             start + (n - 1) * s + 1
-            for start, n, s in zip(starts, window.small, window.strides, strict=True)
+            for start, n, s in zip(starts, window.small, window.strides, strict=False)
         ]
-        yield slice_axes(padded, list(axes), starts, ends, window.strides)
+        yield slice_axes(padded, axes, starts, ends, window.strides[:rank])

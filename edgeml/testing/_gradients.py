@@ -13,6 +13,7 @@ Array = np.ndarray[Any, Any]
 def check_gradient(
     fn: Callable[..., Any], *args: Any, argnums: Sequence[int] | None = None, eps: float = 1e-2,
     rtol: float = 2e-2, atol: float = 2e-3, directions: int = 3, seed: int = 0,
+    opset: int = 18,
 ) -> list[Array]:  # fmt: skip
     """Check the gradient of a traced function against central differences.
 
@@ -28,6 +29,7 @@ def check_gradient(
         atol: Absolute tolerance.
         directions: How many directions to try.
         seed: Seed of projection and directions.
+        opset: Version of ONNX's operators to trace with.
 
     Returns:
         The gradient of the projection with respect to each argument checked.
@@ -40,14 +42,14 @@ def check_gradient(
         >>> from edgeml.testing import check_gradient
         >>> g = check_gradient(edgeml.ops.tanh, np.array([0.1, 0.5]))
     """
-    from edgeml.graph import as_tensor, function, value_and_grad
+    from edgeml.graph import Function, as_tensor, value_and_grad
     from edgeml.graph._tree import leaves
 
     arrays = [np.asarray(a, np.float32) if np.asarray(a).dtype.kind == "f" else a for a in args]
     if argnums is None:
         argnums = [i for i, a in enumerate(arrays) if np.asarray(a).dtype.kind == "f"]
     rng = np.random.default_rng(seed)
-    shapes = [value.shape for value in leaves(function(fn)(*arrays))]
+    shapes = [value.shape for value in leaves(Function(fn, opset=opset)(*arrays))]
     weights = [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
 
     def projected(*inputs: Any) -> Any:
@@ -56,8 +58,9 @@ def check_gradient(
             total = total + _total(as_tensor(value) * weight)
         return total
 
-    run = function(projected)
-    _, found = value_and_grad(projected, argnums)(*arrays)
+    run = Function(projected, opset=opset)
+    both = Function(value_and_grad(projected, argnums).fn, opset=opset)
+    _, found = both(*arrays)
     for i, g in zip(argnums, found, strict=True):
         for _ in range(directions):
             direction = rng.standard_normal(arrays[i].shape).astype(np.float32)

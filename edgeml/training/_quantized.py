@@ -89,4 +89,4 @@ def quantized(proto: Any, name: str, master: Array) -> Array | None:
     scale, zero = _scaled(values, node)
     limits = np.iinfo(kind)
     rounded = np.rint(master / scale) + zero.astype(np.float64)
-    return np.clip(rounded, limits.min, limits.max).astype(kind)
+    return np.asarray(np.clip(rounded, limits.min, limits.max), kind)

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
+from edgeml.errors import NoGradient
 from edgeml.graph._ir import Node, Tensor, emit
-from edgeml.graph._recipes_conv import spread, weights
-from edgeml.graph._recipes_window import slice_axes, total, transposed_window_of, window_of
+from edgeml.graph._recipes_conv import spread, taps, weights
+from edgeml.graph._recipes_window import (
+    Window,
+    reshape,
+    slice_axes,
+    total,
+    transposed_window_of,
+    window_of,
+)  # fmt: skip
 from edgeml.graph._rules import rule
 
 Grads = tuple[Tensor | None, ...]
@@ -33,6 +43,30 @@ def conv_transpose(node: Node, g: Tensor) -> Grads:
     # Output padding of a stride or more makes room for another window.
     dx = slice_axes(dx, spatial, [0] * len(spatial), window.small)
     return dx, weights(g, x, window, group), _bias(node, g)
+
+
+@rule("Col2Im")
+def col2im(node: Node, g: Tensor) -> Grads:
+    image, block = node.inputs[1], node.inputs[2]
+    assert image is not None
+    assert block is not None
+    if image.value is None or block.value is None:
+        raise NoGradient("Col2Im: its sizes must be constants", op="Col2Im", node=node.name)
+    rank = g.ndim - 2
+    kernel = tuple(int(n) for n in block.value)
+    strides = tuple(node.attr("strides") or [1] * rank)
+    dilations = tuple(node.attr("dilations") or [1] * rank)
+    pads = node.attr("pads") or [0] * 2 * rank
+    large = g.static_shape[2:]
+    small = tuple(
+        (n + pads[i] + pads[i + rank] - dilations[i] * (kernel[i] - 1) - 1) // strides[i] + 1
+        for i, n in enumerate(large)
+    )
+    window = Window(kernel, strides, dilations, tuple(pads[:rank]), large, small)
+    batch, channels = g.static_shape[:2]
+    columns = [reshape(tap, batch, channels, 1, math.prod(small)) for tap in taps(g, window)]
+    joined = emit("Concat", *columns, axis=2) if len(columns) > 1 else columns[0]
+    return (reshape(joined, *node.x.static_shape),)
 
 
 def _bias(node: Node, g: Tensor) -> Tensor | None:

@@ -27,7 +27,7 @@ class _Gates:
 
 def gru(p: Pass, gy: Tensor | None, gh: Tensor | None, gc: Tensor | None = None) -> Grads:
     """Return the gradients of a GRU; gates are in the order update, reset, hidden."""
-    steps, batch, features, units = p.sizes
+    steps, batch, features, _ = p.sizes
     gates = _gates(p)
     gy, gh = upstream(p, gy, gh)
     run = _after if p.linear_before_reset else _before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from edgeml.graph._infer import to_elem_type
 from edgeml.graph._ir import Node, Tensor, emit
 from edgeml.graph._rules import no_grad, rule
 
@@ -51,3 +52,66 @@ def reduce_mean(node: Node, g: Tensor) -> Grads:
 
 
 no_grad("ArgMax", "ArgMin", reason="its output is an index")
+
+
+@rule("ReduceMax", "ReduceMin")
+def reduce_extreme(node: Node, g: Tensor) -> Grads:
+    """Equal values share the gradient, as in PyTorch's amax."""
+    hit = emit("Equal", node.x, keep_dims(node, node.output))
+    mask = emit("Cast", hit, to=to_elem_type(g.dtype))
+    count = emit("ReduceSum", mask, np.array(axes_of(node), np.int64), keepdims=1)
+    return (mask * (keep_dims(node, g) / count),)
+
+
+@rule("ReduceSumSquare")
+def reduce_sum_square(node: Node, g: Tensor) -> Grads:
+    return (node.x * (keep_dims(node, g) * 2.0),)
+
+
+@rule("ReduceL1")
+def reduce_l1(node: Node, g: Tensor) -> Grads:
+    return (emit("Sign", node.x) * keep_dims(node, g),)
+
+
+@rule("ReduceL2")
+def reduce_l2(node: Node, g: Tensor) -> Grads:
+    length = keep_dims(node, node.output)
+    safe = emit("Where", length > 0.0, length, 1.0, like=length)
+    return (node.x * (keep_dims(node, g) / safe),)
+
+
+@rule("ReduceLogSum")
+def reduce_log_sum(node: Node, g: Tensor) -> Grads:
+    shape = np.array(node.x.static_shape, np.int64)
+    total = emit("Exp", keep_dims(node, node.output))
+    return (emit("Expand", keep_dims(node, g) / total, shape),)
+
+
+@rule("ReduceLogSumExp")
+def reduce_log_sum_exp(node: Node, g: Tensor) -> Grads:
+    return (emit("Exp", node.x - keep_dims(node, node.output)) * keep_dims(node, g),)
+
+
+@rule("ReduceProd")
+def reduce_prod(node: Node, g: Tensor) -> Grads:
+    """The product of all others: by running products from both ends, so that zeros do no harm."""
+    axes = axes_of(node)
+    x, shape = node.x, node.x.static_shape
+    rest = [i for i in range(x.ndim) if i not in axes]
+    perm = [*rest, *axes]
+    count = int(np.prod([shape[i] for i in axes], dtype=np.int64))
+    rows = emit("Reshape", emit("Transpose", x, perm=perm), np.array([-1, count], np.int64))
+    # A row of matrices, each with one factor replaced by 1; their products are the gradients.
+    eye = np.eye(count, dtype=bool)[None]
+    tiled = emit("Unsqueeze", rows, np.array([1], np.int64))
+    others = emit("ReduceProd", emit("Where", eye, 1.0, tiled, like=rows),
+                  np.array([2], np.int64), keepdims=0)  # fmt: skip
+    back = emit("Reshape", others, np.array([shape[i] for i in perm], np.int64))
+    product = emit("Transpose", back, perm=[int(i) for i in np.argsort(perm)])
+    return (product * keep_dims(node, g),)
+
+
+@rule("CumSum")
+def cum_sum(node: Node, g: Tensor) -> Grads:
+    back = int(not node.attr("reverse", 0))
+    return (emit("CumSum", g, node.inputs[1], exclusive=node.attr("exclusive", 0), reverse=back),)

@@ -1,0 +1,136 @@
+"""Rules of operators that pick and place values by index."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgeml.errors import NoGradient
+from edgeml.graph._infer import to_elem_type
+from edgeml.graph._ir import Node, Tensor, emit
+from edgeml.graph._rules import no_grad, rule
+
+Grads = tuple[Tensor | None, ...]
+
+# A product with one-hot rows beats adding row by row while the table is this small.
+_SMALL_TABLE = 512
+
+
+def _zeros(x: Tensor) -> Tensor:
+    return x.graph.constant(np.zeros(x.static_shape, x.dtype))
+
+
+def _shaped(x: Tensor, *shape: int) -> Tensor:
+    return emit("Reshape", x, np.array(shape, np.int64))
+
+
+def _wrapped(indices: Tensor, size: int) -> Tensor:
+    """Return indices with the negative ones, which count from the end, made positive."""
+    if indices.value is not None:
+        return indices.graph.constant(np.where(indices.value < 0, indices.value + size,
+                                               indices.value).astype(np.int64))  # fmt: skip
+    wide = emit("Cast", indices, to=to_elem_type(np.dtype(np.int64)))
+    return emit("Where", wide < 0, wide + size, wide)
+
+
+@rule("Gather")
+def gather(node: Node, g: Tensor) -> Grads:
+    x, indices = node.x, node.inputs[1]
+    assert indices is not None
+    shape, axis = x.static_shape, node.attr("axis", 0) % x.ndim
+    picked = indices.ndim
+    perm = [*range(axis, axis + picked), *range(axis), *range(axis + picked, g.ndim)]
+    rest = [*shape[:axis], *shape[axis + 1 :]]
+    count = int(np.prod(indices.static_shape, dtype=np.int64))
+    width = int(np.prod(rest, dtype=np.int64))
+    rows = _shaped(emit("Transpose", g, perm=perm) if axis else g, count, width)
+    flat = _shaped(_wrapped(indices, shape[axis]), count)
+    if shape[axis] <= _SMALL_TABLE:
+        hot = emit("OneHot", flat, np.array(shape[axis], np.int64), np.array([0, 1], x.dtype))
+        table = emit("MatMul", emit("Transpose", hot, perm=[1, 0]), rows)
+    else:
+        empty = x.graph.constant(np.zeros((shape[axis], width), x.dtype))
+        at = _shaped(flat, count, 1)
+        table = emit("ScatterND", empty, at, rows, reduction="add")
+    full = _shaped(table, shape[axis], *rest)
+    if not axis:
+        return (full,)
+    back = [*range(1, axis + 1), 0, *range(axis + 1, len(shape))]
+    return (emit("Transpose", full, perm=back),)
+
+
+@rule("GatherElements")
+def gather_elements(node: Node, g: Tensor) -> Grads:
+    axis = node.attr("axis", 0)
+    zeros = _zeros(node.x)
+    return (emit("ScatterElements", zeros, node.inputs[1], g, axis=axis, reduction="add"),)
+
+
+@rule("GatherND")
+def gather_nd(node: Node, g: Tensor) -> Grads:
+    indices = _with_batch(node)
+    return (emit("ScatterND", _zeros(node.x), indices, g, reduction="add"),)
+
+
+def _with_batch(node: Node) -> Tensor:
+    """Write the batch dimensions of a GatherND into its indices."""
+    indices, dims = node.inputs[1], node.attr("batch_dims", 0)
+    assert indices is not None
+    if not dims:
+        return indices
+    lead = indices.static_shape[:dims]
+    grids = np.stack(np.meshgrid(*(np.arange(d) for d in lead), indexing="ij"), -1)
+    middle = indices.static_shape[dims:-1]
+    grids = grids.reshape(*lead, *[1] * len(middle), dims)
+    grids = np.broadcast_to(grids, (*lead, *middle, dims)).astype(np.int64)
+    return emit("Concat", grids, indices, axis=-1)
+
+
+def _reduction(node: Node) -> str:
+    kind = str(node.attr("reduction", "none"))
+    if kind not in ("none", "add"):
+        raise NoGradient(
+            f"{node.op} with reduction {kind!r} has no gradient rule, node {node.name!r}; "
+            "'none' and 'add' have",
+            op=node.op, node=node.name,
+        )  # fmt: skip
+    return kind
+
+
+@rule("ScatterElements")
+def scatter_elements(node: Node, g: Tensor) -> Grads:
+    indices, axis = node.inputs[1], node.attr("axis", 0)
+    updates = emit("GatherElements", g, indices, axis=axis)
+    if _reduction(node) == "add":
+        return g, None, updates
+    kept = emit("ScatterElements", g, indices, _zeros(updates), axis=axis)
+    return kept, None, updates
+
+
+@rule("ScatterND")
+def scatter_nd(node: Node, g: Tensor) -> Grads:
+    indices = node.inputs[1]
+    updates = emit("GatherND", g, indices)
+    if _reduction(node) == "add":
+        return g, None, updates
+    return emit("ScatterND", g, indices, _zeros(updates)), None, updates
+
+
+@rule("TopK")
+def top_k(node: Node, g: Tensor | None, _indices: Tensor | None = None) -> Grads:
+    if g is None:
+        return (None,)
+    at = node.extra_output(1)
+    axis = node.attr("axis", -1)
+    return (emit("ScatterElements", _zeros(node.x), at, g, axis=axis, reduction="add"),)
+
+
+@rule("ReverseSequence")
+def reverse_sequence(node: Node, g: Tensor) -> Grads:
+    return (
+        emit("ReverseSequence", g, node.inputs[1], batch_axis=node.attr("batch_axis", 1),
+             time_axis=node.attr("time_axis", 0)),
+    )  # fmt: skip
+
+
+no_grad("NonMaxSuppression", "Unique", "TfIdfVectorizer", "StringNormalizer",
+        reason="it chooses, and does not compute")  # fmt: skip

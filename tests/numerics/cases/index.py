@@ -1,0 +1,49 @@
+"""Cases of the operators that pick and place by index."""
+
+import numpy as np
+
+rng = np.random.default_rng(0)
+X = rng.standard_normal((5, 4, 3)).astype(np.float32)
+U = rng.standard_normal((2, 4, 3)).astype(np.float32)
+BIG = rng.standard_normal((600, 2)).astype(np.float32)
+
+
+def _i(*values):
+    return np.array(values, np.int64)
+
+
+def _gather(axis):
+    def run(torch, x, i):
+        i = torch.where(i < 0, i + x.shape[axis], i)
+        flat = x.index_select(axis, i.reshape(-1))
+        return flat.reshape(*x.shape[:axis], *i.shape, *x.shape[axis + 1 :])
+
+    return run
+
+
+ELEMENTS = rng.integers(0, 4, (5, 2, 3))
+CASES = [
+    {"op": "Gather", "inputs": [X, _i(0, 2, 2, -1)], "torch": _gather(0)},
+    {"op": "Gather", "inputs": [X, np.array([[0, 1], [3, 3]])], "attrs": {"axis": 1},
+     "torch": _gather(1)},
+    {"op": "Gather", "inputs": [X, np.array(2)], "attrs": {"axis": -1}, "torch": _gather(2)},
+    {"op": "Gather", "inputs": [BIG, _i(599, 3, 3, -1)], "torch": _gather(0)},
+    {"op": "GatherElements", "inputs": [X, ELEMENTS], "attrs": {"axis": 1},
+     "torch": lambda t, x, i: t.gather(x, 1, i)},
+    {"op": "GatherND", "inputs": [X, np.array([[0, 1], [4, 3], [0, 1]])],
+     "torch": lambda t, x, i: x[i[:, 0], i[:, 1]]},
+    {"op": "GatherND", "inputs": [X, rng.integers(0, 4, (5, 2, 1))], "attrs": {"batch_dims": 1},
+     "torch": lambda t, x, i: t.stack([x[n][i[n, :, 0]] for n in range(5)])},
+    *({"op": "ScatterElements", "inputs": [X, np.array([[[0] * 3] * 4, [[3] * 3] * 4]), U],
+       "attrs": {"axis": 0, "reduction": r},
+       "torch": (lambda t, x, i, u: t.scatter(x, 0, i, u)) if r == "none" else
+                (lambda t, x, i, u: t.scatter_add(x, 0, i, u))} for r in ("none", "add")),
+    *({"op": "ScatterND", "inputs": [X, np.array([[1], [4]]), U], "attrs": {"reduction": r},
+       "torch": (lambda t, x, i, u: x.index_copy(0, i[:, 0], u)) if r == "none" else
+                (lambda t, x, i, u: x.index_add(0, i[:, 0], u))} for r in ("none", "add")),
+    {"op": "TopK", "inputs": [X, _i(2)], "attrs": {"axis": 1}, "outputs": 2,
+     "torch": lambda t, x, k: t.topk(x, 2, dim=1).values},
+    {"op": "ReverseSequence", "inputs": [X, _i(1, 4, 2, 3)],
+     "torch": lambda t, x, n: t.stack(
+         [t.cat([x[:k, b].flip(0), x[k:, b]]) for b, k in enumerate((1, 4, 2, 3))], 1)},
+]  # fmt: skip
