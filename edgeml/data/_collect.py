@@ -14,7 +14,7 @@ import numpy as np
 from edgeml.data._origin import Origin
 from edgeml.data._records import RecordFile, RecordWriter
 from edgeml.data._rows import PickedRows
-from edgeml.data._structure import as_element, describe, leaves, size_of
+from edgeml.data._structure import as_element, describe, leaves, size_of, stack
 from edgeml.data._tables import ListTable
 from edgeml.errors import DataError
 from edgeml.streams import SKIP, Sample
@@ -76,7 +76,10 @@ class Collector:
         return len(self._sources)
 
     def _labelled(self, item: Any) -> Any:
-        data = as_element(item.data if isinstance(item, Sample) else item)
+        data = item.data if isinstance(item, Sample) else item
+        if isinstance(data, list) and data and all(isinstance(part, Sample) for part in data):
+            data = stack([as_element(part.data) for part in data])  # what window() emits
+        data = as_element(data)
         for path, leaf in leaves(data):
             if not isinstance(leaf, np.ndarray | np.generic | str | bytes):
                 raise DataError(

@@ -27,6 +27,13 @@ class Folder(Map):
         class_names: The names of the classes; a label is a number in this list.
         files: Path of each row's file.
         skipped: Files that could not be decoded in the latest pass.
+
+    Example:
+        >>> from importlib.resources import files
+        >>> from edgeml.data import Dataset
+        >>> data = Dataset.from_image_folder(files("edgeml"), (32, 48), classes=["media"])
+        >>> data.class_names, data.peek()[0].shape
+        (['media'], (32, 48, 3))
     """
 
     def __init__(

@@ -33,6 +33,11 @@ class LeakReport:
         overlaps: Rows of the test set whose time overlaps that of a row of the training set
             from the same source, or is within the gap.
         overlap_examples: Some of them: start in the test set, seconds on its clock.
+
+    Example:
+        >>> report = LeakReport(train=8, test=2, groups=("ann",))
+        >>> report.ok, str(report)
+        (False, '1 groups are in both (ann)')
     """
 
     train: int

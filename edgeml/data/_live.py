@@ -33,7 +33,8 @@ class Live:
 
         Args:
             stream: A source, or a pipeline with one open end; its items' data are arrays,
-                numbers, readings, or tuples and dicts of them.
+                numbers, readings, or tuples and dicts of them. The samples that ``window``
+                gathers are stacked.
             label: Label of all elements; or a function of an item (a Sample where the stream
                 has them) that returns its label, or `SKIP` to leave it out. None makes
                 elements without a label.

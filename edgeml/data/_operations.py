@@ -125,11 +125,13 @@ class Operations(Core):
     def concatenate(self, *others: Dataset) -> Dataset:
         """Return this dataset and then the others; ``Dataset.concatenate(a, b)``, too.
 
-        Datasets that can be split stay so.
+        Arrays and collected streams can still be split when they are put together.
         """
         from edgeml.data._nodes import Concatenated
+        from edgeml.data._rows import concatenate
 
-        return Concatenated(self._self, *others)
+        rows = concatenate([self._self, *others])
+        return Concatenated(self._self, *others) if rows is None else rows
 
     def take(self, n: int) -> Dataset:
         """Return the first `n` elements."""

@@ -71,15 +71,6 @@ class PickedRows(Rows):
         """Return the rows after the first `n`."""
         return self.at(np.arange(min(_count(n, "skip"), len(self.index)), len(self.index)))
 
-    def concatenate(self, *others: Dataset) -> Dataset:
-        """Return these rows and then the others'."""
-        parts = [self, *others]
-        rows = [part for part in parts if isinstance(part, PickedRows)]
-        if len(rows) < len(parts):
-            return super().concatenate(*others)
-        table = JoinedTable([(part.table, part.index) for part in rows])
-        return PickedRows(table, None, Origin.concatenate([part.origin for part in rows]))
-
     def _cut(self, cut: Callable[[PickedRows], Sequence[PickedRows]]) -> list[Dataset]:
         return list(cut(self))
 
@@ -97,6 +88,15 @@ class ShuffledRows(Rows):
 
     def _is_ordered(self) -> bool:
         return False
+
+
+def concatenate(parts: Sequence[Dataset]) -> PickedRows | None:
+    """Return the rows one after another; None where the rows of one cannot be picked."""
+    rows = [part for part in parts if isinstance(part, PickedRows)]
+    if len(rows) < len(parts):
+        return None
+    table = JoinedTable([(part.table, part.index) for part in rows])
+    return PickedRows(table, None, Origin.concatenate([part.origin for part in rows]))
 
 
 def check_seed(seed: int | None) -> int:

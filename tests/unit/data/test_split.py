@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -125,7 +127,7 @@ class TestByTime:
             return
         got = [[times[v] for v in values(part)] for part in parts]
         assert sum(map(len, got)) == len(times)
-        for before, after in zip(got, got[1:], strict=False):
+        for before, after in itertools.pairwise(got):
             assert max(before) < min(after)
         assert check_leak(parts[0], parts[1]).ok
 
