@@ -51,6 +51,12 @@ def _conv_case(x, w, bias=True, **attrs):
     return {"op": "Conv", "inputs": inputs, "attrs": attrs, "torch": _conv(attrs)}
 
 
+def _large_case(x, w, bias=True, **attrs):
+    """Long sums: smaller numbers, and a step that is not lost in them (it is linear)."""
+    case = _conv_case(x, w, bias, **attrs)
+    return {**case, "inputs": [0.25 * a for a in case["inputs"]], "eps": 1.0}
+
+
 def _transposed(attrs):
     def run(torch, x, w, b=None):
         rank = x.ndim - 2
@@ -155,16 +161,16 @@ CASES = [
     _transposed_case((2, 3, 4, 5), (3, 4, 3, 3), strides=[2, 2], auto_pad="SAME_LOWER"),
     _transposed_case((2, 3, 4, 5), (3, 4, 3, 3), strides=[2, 2], output_shape=[8, 9]),
     # each recipe of the input's and of the weights' gradient
-    _conv_case((8, 16, 28, 28), (16, 16, 3, 3), pads=[1, 1, 1, 1]),
-    _conv_case((8, 32, 28, 28), (32, 16, 3, 3), False, group=2, pads=[0, 1, 2, 1]),
-    _conv_case((4, 4, 7, 7), (6, 4, 3, 3), pads=[1, 1, 1, 1]),
-    _conv_case((4, 4, 9, 8), (6, 2, 3, 2), group=2, strides=[2, 1], dilations=[1, 2],
+    _large_case((8, 16, 28, 28), (16, 16, 3, 3), pads=[1, 1, 1, 1]),
+    _large_case((8, 32, 28, 28), (32, 16, 3, 3), False, group=2, pads=[0, 1, 2, 1]),
+    _large_case((4, 4, 7, 7), (6, 4, 3, 3), pads=[1, 1, 1, 1]),
+    _large_case((4, 4, 9, 8), (6, 2, 3, 2), group=2, strides=[2, 1], dilations=[1, 2],
                pads=[0, 1, 2, 0]),
-    _conv_case((8, 16, 30, 30), (4, 16, 5, 5), strides=[2, 2], pads=[2, 2, 2, 2]),
-    _conv_case((2, 32, 3, 3), (32, 32, 3, 3), pads=[1, 1, 1, 1]),
-    _conv_case((2, 2, 200), (2, 1, 5), group=2, pads=[2, 2]),
-    _conv_case((2, 3, 5, 5), (4, 3, 3, 3), pads=[3, 3, 3, 3]),
-    _conv_case((2, 3, 5, 5), (3, 1, 3, 3), group=3, pads=[3, 0, 0, 3]),
+    _large_case((8, 16, 30, 30), (4, 16, 5, 5), strides=[2, 2], pads=[2, 2, 2, 2]),
+    _large_case((2, 32, 3, 3), (32, 32, 3, 3), pads=[1, 1, 1, 1]),
+    _large_case((2, 2, 200), (2, 1, 5), group=2, pads=[2, 2]),
+    _large_case((2, 3, 5, 5), (4, 3, 3, 3), pads=[3, 3, 3, 3]),
+    _large_case((2, 3, 5, 5), (3, 1, 3, 3), group=3, pads=[3, 0, 0, 3]),
     *({"op": "Col2Im",
        "inputs": [_n(2, 3 * 6, n), np.array([7, 8], np.int64), np.array([2, 3], np.int64)],
        "attrs": {"strides": list(stride), "dilations": [1, 2], "pads": [1, 0, 1, 0]},
