@@ -111,25 +111,15 @@ def check_leak(
         raise ValueError(f'on_leak must be "raise" or "report"; received {on_leak!r}')
     if not gap >= 0:
         raise ValueError(f"gap must be a number of seconds >= 0; received {gap}")
-    known: dict[bytes, int] = {}
-    for i, element in enumerate(_elements(train)):
-        known.setdefault(_digest(element), i)
-    trained = i + 1 if known else 0
-    tested = duplicates = 0
-    pairs: list[tuple[int, int]] = []
-    for tested, element in enumerate(_elements(test), 1):
-        if (twin := known.get(_digest(element))) is not None:
-            duplicates += 1
-            if len(pairs) < _EXAMPLES:
-                pairs.append((twin, tested - 1))
+    trained, tested, twins = _compare(train, test)
     if not trained or not tested:
         raise DataError(f"check_leak: {'train' if not trained else 'test'} is empty")
     overlaps = _overlaps(train._origin(), test._origin(), round(gap * 1e9))
     report = LeakReport(
         train=trained,
         test=tested,
-        duplicates=duplicates,
-        duplicate_examples=tuple(pairs),
+        duplicates=len(twins),
+        duplicate_examples=tuple(twins[:_EXAMPLES]),
         groups=_shared(_both_groups(train, test, groups)),
         overlaps=len(overlaps),
         overlap_examples=tuple(float(t) / 1e9 for t in overlaps[:_EXAMPLES]),
@@ -137,6 +127,21 @@ def check_leak(
     if on_leak == "raise" and not report.ok:
         raise DataError(f"the test set leaks: {report}", report=report)
     return report
+
+
+def _compare(train: Dataset, test: Dataset) -> tuple[int, int, list[tuple[int, int]]]:
+    """Return both lengths, and the numbers (training, test) of equal elements."""
+    known: dict[bytes, int] = {}
+    trained = tested = 0
+    for element in _elements(train):
+        known.setdefault(_digest(element), trained)
+        trained += 1
+    twins: list[tuple[int, int]] = []
+    for element in _elements(test):
+        if (twin := known.get(_digest(element))) is not None:
+            twins.append((twin, tested))
+        tested += 1
+    return trained, tested, twins
 
 
 def _elements(dataset: Dataset) -> Any:
