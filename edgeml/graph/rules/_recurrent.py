@@ -11,6 +11,7 @@ from edgeml.errors import NoGradient
 from edgeml.graph._ir import Node, Tensor, current_graph, emit, emit_many
 from edgeml.graph._rules import lowering
 from edgeml.graph.rules._recurrent_cells import Grads, Pass, lstm, rnn
+from edgeml.graph.rules._recurrent_gates import Saved, forward, suits
 from edgeml.graph.rules._recurrent_gru import gru
 from edgeml.graph.rules._recurrent_parts import activations, shaped
 
@@ -34,10 +35,15 @@ def recurrent(node: Node) -> list[Tensor]:
     for i in places:
         inputs[i] = graph.node("StopGradient", [inputs[i]], domain="edgeml").output
     count = 3 if node.op == "LSTM" else 2
-    made = emit_many(count, node.op, *inputs, **attributes)
+    ways = _directions(node, inputs)
+    saved: list[Saved] = []
+    if node.op == "LSTM" and all(suits(way["act"], inputs[0], inputs[4]) for way in ways):
+        made, saved = _loops(ways)
+    else:
+        made = emit_many(count, node.op, *inputs, **attributes)
 
     def vjp(*gs: Tensor | None) -> list[Tensor | None]:
-        found = _backward(node, inputs, made[0], gs)
+        found = _backward(node, _passes(node, ways, inputs[4], made[0], saved), gs)
         return [found[i] for i in places]
 
     given = [_swapped(node.inputs[i]) if batch_first and i in (0, 5, 6) else node.inputs[i]
@@ -72,36 +78,63 @@ def _check(node: Node) -> None:
         )  # fmt: skip
 
 
-def _backward(
-    node: Node, inputs: Sequence[Tensor | None], y: Tensor, gs: Sequence[Tensor | None]
-) -> dict[int, Tensor | None]:
-    """Return the gradient of each input, by its place."""
-    x, w, r, b, lengths, h0, c0 = inputs
+def _directions(node: Node, inputs: Sequence[Tensor | None]) -> list[dict[str, Any]]:
+    """Return the arguments of each direction."""
+    x, w, r, b, _, h0, c0 = inputs
     assert x is not None
     assert w is not None
     assert r is not None
-    steps, directions, batch, units = y.static_shape
+    units = r.static_shape[-1]
+    zero = x.graph.constant(np.zeros((x.static_shape[1], units), x.dtype))
     way = node.attr("direction", "forward")
     reversed_ = {"forward": [False], "reverse": [True], "bidirectional": [False, True]}
-    acts = activations(node, directions)
-    zero = x.graph.constant(np.zeros((batch, units), x.dtype))
+    ways = reversed_[way if isinstance(way, str) else way.decode()]
+    acts = activations(node, len(ways))
+    return [
+        {
+            "x": x, "w": _pick(w, d), "r": _pick(r, d), "b": _pick(b, d) if b is not None else None,
+            "h0": _pick(h0, d) if h0 is not None else zero,
+            "c0": _pick(c0, d) if c0 is not None else zero, "act": acts[d], "reverse": reverse,
+        }
+        for d, reverse in enumerate(ways)
+    ]  # fmt: skip
+
+
+def _loops(ways: Sequence[dict[str, Any]]) -> tuple[tuple[Tensor, ...], list[Saved]]:
+    """Return what an LSTM makes, and what its gradient needs."""
+    found = [forward(**{key: way[key] for key in way if key != "act"}) for way in ways]
+    ys, hs, cs, saved = zip(*found, strict=True)
+    return (_stack(ys, 1), _stack(hs), _stack(cs)), list(saved)
+
+
+def _passes(
+    node: Node, ways: Sequence[dict[str, Any]], lengths: Tensor | None, y: Tensor,
+    saved: Sequence[Saved],
+) -> list[Pass]:  # fmt: skip
+    steps, _, batch, _ = y.static_shape
+    mask, last = _masks(lengths, steps, batch, y)
+    after = bool(node.attr("linear_before_reset", 0))
+    return [
+        Pass(**way, y=saved[d].y if saved else _pick(y, d, axis=1), mask=mask, last=last,
+             linear_before_reset=after, saved=saved[d] if saved else None)
+        for d, way in enumerate(ways)
+    ]  # fmt: skip
+
+
+def _backward(
+    node: Node, passes: Sequence[Pass], gs: Sequence[Tensor | None]
+) -> dict[int, Tensor | None]:
+    """Return the gradient of each input, by its place."""
     found: list[Grads] = []
-    for d, reverse in enumerate(reversed_[way if isinstance(way, str) else way.decode()]):
-        mask, last = _masks(lengths, steps, batch, x)
-        one = Pass(
-            x=x, w=_pick(w, d), r=_pick(r, d), b=_pick(b, d) if b is not None else None,
-            h0=_pick(h0, d) if h0 is not None else zero,
-            c0=_pick(c0, d) if c0 is not None else zero,
-            y=_pick(y, d, axis=1), reverse=reverse, mask=mask, last=last, act=acts[d],
-            linear_before_reset=bool(node.attr("linear_before_reset", 0)),
-        )  # fmt: skip
+    for d, one in enumerate(passes):
         upstream = [None if g is None else _pick(g, d, axis=int(i == 0)) for i, g in enumerate(gs)]
         found.append(_CELLS[node.op](one, *upstream))
-    dx = found[0].x if directions == 1 else found[0].x + found[1].x
+    cells = [g.c0 for g in found if g.c0 is not None]
+    dx = found[0].x if len(found) == 1 else found[0].x + found[1].x
     return {
         0: dx, 1: _stack([g.w for g in found]), 2: _stack([g.r for g in found]),
         3: _stack([g.b for g in found]), 5: _stack([g.h0 for g in found]),
-        6: _stack([g.c0 for g in found]),
+        6: _stack(cells) if cells else None,
     }  # fmt: skip
 
 
@@ -114,11 +147,9 @@ def _pick(x: Tensor, i: int, axis: int = 0) -> Tensor:
     return emit("Gather", x, np.array(i, np.int64), axis=axis)
 
 
-def _stack(values: Sequence[Tensor | None]) -> Tensor | None:
-    whole: list[Any] = [shaped(x, 1, *x.static_shape) for x in values if x is not None]
-    if not whole:
-        return None
-    return emit("Concat", *whole, axis=0) if len(whole) > 1 else whole[0]
+def _stack(values: Sequence[Tensor], axis: int = 0) -> Tensor:
+    whole = [shaped(x, *x.static_shape[:axis], 1, *x.static_shape[axis:]) for x in values]
+    return emit("Concat", *whole, axis=axis) if len(whole) > 1 else whole[0]
 
 
 def _masks(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgeml.graph._ir import Tensor, emit
+from edgeml.graph.rules._recurrent_gates import Saved
 from edgeml.graph.rules._recurrent_parts import Activation, cut, part, scan, shaped
 
 
@@ -32,6 +33,7 @@ class Pass:
     last: Tensor | None  # (steps, batch, 1): 1 at the last step that counts
     act: list[Activation]
     linear_before_reset: bool = False
+    saved: Saved | None = None
 
     @property
     def sizes(self) -> tuple[int, int, int, int]:
@@ -48,6 +50,13 @@ class Pass:
         if self.last is None:
             return shifted
         return emit("Where", self.last > 0.5, start, shifted)
+
+    def rows(self) -> Tensor:
+        """Return ``[x, h before, 1]`` of all steps, (rows, features + units + 1)."""
+        steps, batch, features, units = self.sizes
+        one = self.x.graph.constant(np.ones((steps, batch, 1), self.x.dtype))
+        both = emit("Concat", self.x, self.before(self.y, self.h0), one, axis=-1)
+        return shaped(both, steps * batch, features + units + 1)
 
     def masked(self, value: Tensor) -> Tensor:
         """Set what does not count to zero."""
@@ -99,24 +108,27 @@ def biases(p: Pass) -> tuple[Tensor, Tensor] | tuple[None, None]:
     return first, second
 
 
-def _gates(p: Pass) -> tuple[Tensor, Tensor]:
-    """Return ``[x, h before]`` (rows, features + units) and all gates before activation."""
-    steps, batch, features, units = p.sizes
-    both = emit("Concat", p.x, p.before(p.y, p.h0), axis=-1)
-    rows = shaped(both, steps * batch, features + units)
-    weights = emit("Concat", p.w, p.r, axis=1)
+def _gates(p: Pass, rows: Tensor) -> Tensor:
+    """Return all gates before activation."""
+    weights = [p.w, p.r]
     bw, br = biases(p)
-    bias = None if bw is None or br is None else bw + br
-    return rows, emit("Gemm", rows, weights, bias, transB=1)
+    if bw is not None and br is not None:
+        weights.append(shaped(bw + br, -1, 1))
+    else:
+        weights.append(p.x.graph.constant(np.zeros((p.w.static_shape[0], 1), p.x.dtype)))
+    return emit("Gemm", rows, emit("Concat", *weights, axis=1), transB=1)
 
 
 def _finish(p: Pass, dz: Tensor, rows: Tensor, h0: Tensor, c0: Tensor | None = None) -> Grads:
     """Return all gradients, given that of the gates before activation."""
     steps, batch, features, units = p.sizes
     flat = shaped(dz, steps * batch, p.w.static_shape[0])
-    dw, dr = cut(emit("Gemm", flat, rows, transA=1), [features, units])
-    db = emit("ReduceSum", flat, np.array([0], np.int64), keepdims=0)
-    dx = shaped(emit("MatMul", flat, p.w), steps, batch, features)
+    both, w = emit("Gemm", flat, rows, transA=1), p.w
+    if p.saved is not None:
+        both, w = both * p.saved.double, w * p.saved.double
+    dw, dr, db = cut(both, [features, units, 1])
+    db = shaped(db, p.w.static_shape[0])
+    dx = shaped(emit("MatMul", flat, w), steps, batch, features)
     return Grads(dx, dw, dr, emit("Concat", db, db, axis=0), _first(p, dz, h0), c0)
 
 
@@ -129,37 +141,12 @@ def _first(p: Pass, dz: Tensor, h0: Tensor) -> Tensor:
     return emit("MatMul", at, p.r)
 
 
-def _cells(p: Pass, keep: Tensor, new: Tensor) -> Tensor:
-    """Return the cell states, which the forward pass does not give."""
-
-    def step(state: list[Tensor], xs: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        c = xs[0] * state[0] + xs[1]
-        return [c], [c]
-
-    assert p.c0 is not None
-    return scan(step, [p.c0], [keep, new], reverse=p.reverse)[1][0]
-
-
 def lstm(p: Pass, gy: Tensor | None, gh: Tensor | None, gc: Tensor | None = None) -> Grads:
     """Return the gradients of an LSTM; gates are in the order input, output, forget, cell."""
-    steps, batch, _, units = p.sizes
-    inner, squash, outer = p.act
-    rows, z = _gates(p)
-    zs, zg = cut(z, [3 * units, units])
-    s, g = inner(zs), squash(zg)
-    shape = steps, batch, units
-    i, o, f = (shaped(gate, *shape) for gate in cut(s, [units] * 3))
-    g = shaped(g, *shape)
-    u = p.masked(i * g)
-    if p.mask is not None:
-        f = emit("Where", p.mask > 0.5, f, 1.0, like=f)  # cells and their gradients pass by
-    assert p.c0 is not None
-    c = _cells(p, f, u)
-    y = outer(c)
-    slopes = shaped(inner.slope(s), steps, batch, 3 * units)
-    ki = emit("Concat", g, y, p.before(c, p.c0), axis=-1) * slopes
-    k = p.masked(emit("Concat", ki, i * squash.slope(g), axis=-1))
-    a = p.masked(o * outer.slope(y))
+    batch, units = p.sizes[1], p.sizes[3]
+    rows = p.rows()
+    k, a, f = p.saved.factors() if p.saved is not None else _factors(p, rows)
+    r = p.r if p.saved is None else p.r * p.saved.double
     dh, extra = _shifted(p, gy, gh)
     dc = gc if gc is not None else p.x.graph.constant(np.zeros((batch, units), p.x.dtype))
 
@@ -168,15 +155,45 @@ def lstm(p: Pass, gy: Tensor | None, gh: Tensor | None, gc: Tensor | None = None
         extra, a, k, f = xs
         c = c + h * a
         dz = emit("Concat", c, h, c, c, axis=-1) * k
-        return [emit("Gemm", dz, p.r, extra), c * f], [dz]
+        return [emit("Gemm", dz, r, extra), c * f], [dz]
 
     (h0, c0), (dz,) = scan(step, [dh, dc], [extra, a, k, f], reverse=not p.reverse)
     return _finish(p, dz, rows, h0, c0)
 
 
+def _factors(p: Pass, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what the running gradient is multiplied by, from the outputs alone.
+
+    That is: for the gates, given the gradients of c, h, c and c; for c, given that of h; for c of
+    the step before, given that of c.
+    """
+    steps, batch, _, units = p.sizes
+    inner, squash, outer = p.act
+    zs, zg = cut(_gates(p, rows), [3 * units, units])
+    s, g = inner(zs), squash(zg)
+    shape = steps, batch, units
+    i, o, f = (shaped(gate, *shape) for gate in cut(s, [units] * 3))
+    g = shaped(g, *shape)
+    u = p.masked(i * g)
+    if p.mask is not None:
+        f = emit("Where", p.mask > 0.5, f, 1.0, like=f)  # cells and their gradients pass by
+    assert p.c0 is not None
+
+    def step(state: list[Tensor], xs: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        kept = xs[0] * state[0]  # emitted in place of c, which as the state would be copied
+        return [kept + xs[1]], [kept]
+
+    _, (kept,) = scan(step, [p.c0], [f, u], reverse=p.reverse)
+    c = kept + u
+    y = outer(c)
+    slopes = shaped(inner.slope(s), steps, batch, 3 * units)
+    ki = emit("Concat", g, y, p.before(c, p.c0), axis=-1) * slopes
+    k = p.masked(emit("Concat", ki, i * squash.slope(g), axis=-1))
+    return k, p.masked(o * outer.slope(y)), f
+
+
 def rnn(p: Pass, gy: Tensor | None, gh: Tensor | None, gc: Tensor | None = None) -> Grads:
     """Return the gradients of a simple recurrent network."""
-    steps, batch, features, units = p.sizes
     k = p.masked(p.act[0].slope(p.y))
     dh, extra = _shifted(p, gy, gh)
 
@@ -185,5 +202,4 @@ def rnn(p: Pass, gy: Tensor | None, gh: Tensor | None, gc: Tensor | None = None)
         return [emit("Gemm", dz, p.r, xs[0])], [dz]
 
     (h0,), (dz,) = scan(step, [dh], [extra, k], reverse=not p.reverse)
-    both = emit("Concat", p.x, p.before(p.y, p.h0), axis=-1)
-    return _finish(p, dz, shaped(both, steps * batch, features + units), h0)
+    return _finish(p, dz, p.rows(), h0)

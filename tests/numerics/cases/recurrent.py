@@ -50,10 +50,6 @@ def _acts(torch, op, names):
 
 def _torch(op, attrs, outputs):
     def run(torch, x, w, r, b=None, lens=None, h0=None, c0=None):
-        layout = attrs.get("layout", 0)
-        if layout:
-            x = x.transpose(0, 1)
-            h0, c0 = (s if s is None else s.transpose(0, 1) for s in (h0, c0))
         steps, batch, _ = x.shape
         way = attrs.get("direction", "forward")
         ways = {"forward": [0], "reverse": [1], "bidirectional": [0, 1]}[way]
@@ -78,20 +74,18 @@ def _torch(op, attrs, outputs):
             hs.append(h)
             cs.append(c)
         y, h, c = torch.stack(ys, 1), torch.stack(hs), torch.stack(cs)
-        if layout:
-            y, h, c = y.permute(2, 0, 1, 3), h.transpose(0, 1), c.transpose(0, 1)
         return (y, h, c)[:outputs]
 
     return run
 
 
-def case(op, *, bias=True, lens=None, h0=True, c0=True, outputs=None, steps=STEPS, layout=0,
-         **attrs):  # fmt: skip
+def case(op, *, bias=True, lens=None, h0=True, c0=True, outputs=None, steps=STEPS,
+         batch=BATCH, **attrs):  # fmt: skip
     d = 2 if attrs.get("direction") == "bidirectional" else 1
     g = GATES[op]
-    state = (BATCH, d, UNITS) if layout else (d, BATCH, UNITS)
+    state = (d, batch, UNITS)
     inputs = [
-        _n(BATCH, steps, FEATURES) if layout else _n(steps, BATCH, FEATURES),
+        _n(steps, batch, FEATURES),
         _n(d, g * UNITS, FEATURES), _n(d, g * UNITS, UNITS),
         _n(d, 2 * g * UNITS) if bias else None,
         np.array(lens, np.int32) if lens else None, _n(*state) if h0 else None,
@@ -100,8 +94,6 @@ def case(op, *, bias=True, lens=None, h0=True, c0=True, outputs=None, steps=STEP
         inputs.append(_n(*state) if c0 else None)
     while inputs[-1] is None:
         inputs.pop()
-    if layout:
-        attrs["layout"] = 1
     outputs = outputs or (3 if op == "LSTM" else 2)
     return {
         "op": op, "inputs": inputs, "attrs": {"hidden_size": UNITS, **attrs}, "outputs": outputs,
@@ -128,4 +120,8 @@ CASES = [
     case("GRU", activations=["Sigmoid", "Relu"], linear_before_reset=1) | {"kink": True},
     case("RNN", activations=["Relu"]) | {"kink": True},
     case("RNN", activations=["Softplus"]),
+    *(case("LSTM", batch=5, **extra) for extra in [
+        {}, {"direction": "reverse"}, {"direction": "bidirectional"}, {"bias": False},
+        {"h0": False, "c0": False, "outputs": 1}, {"steps": 1}, {"lens": [5, 2, 3, 1, 4]},
+    ]),
 ]  # fmt: skip
