@@ -10,8 +10,9 @@ import numpy as np
 from edgeml.errors import NoGradient
 from edgeml.graph._ir import Node, Tensor, current_graph, emit, emit_many
 from edgeml.graph._rules import lowering
+from edgeml.graph.rules import _recurrent_gates as _loop
 from edgeml.graph.rules._recurrent_cells import Grads, Pass, lstm, rnn
-from edgeml.graph.rules._recurrent_gates import Saved, forward, suits
+from edgeml.graph.rules._recurrent_gates import Saved, suits
 from edgeml.graph.rules._recurrent_gru import gru
 from edgeml.graph.rules._recurrent_parts import activations, shaped
 
@@ -37,8 +38,8 @@ def recurrent(node: Node) -> list[Tensor]:
     count = 3 if node.op == "LSTM" else 2
     ways = _directions(node, inputs)
     saved: list[Saved] = []
-    if node.op == "LSTM" and all(suits(way["act"], inputs[0], inputs[4]) for way in ways):
-        made, saved = _loops(ways)
+    if all(suits(node.op, way["act"], way["x"], inputs[4]) for way in ways):
+        made, saved = _loops(node.op, ways)
     else:
         made = emit_many(count, node.op, *inputs, **attributes)
 
@@ -100,9 +101,13 @@ def _directions(node: Node, inputs: Sequence[Tensor | None]) -> list[dict[str, A
     ]  # fmt: skip
 
 
-def _loops(ways: Sequence[dict[str, Any]]) -> tuple[tuple[Tensor, ...], list[Saved]]:
-    """Return what an LSTM makes, and what its gradient needs."""
-    found = [forward(**{key: way[key] for key in way if key != "act"}) for way in ways]
+def _loops(op: str, ways: Sequence[dict[str, Any]]) -> tuple[tuple[Tensor, ...], list[Saved]]:
+    """Return what the operator makes, and what the gradient of an LSTM needs."""
+    if op == "RNN":
+        pairs = [_loop.rnn(**{k: way[k] for k in way if k != "c0"}) for way in ways]
+        ys, hs = zip(*pairs, strict=True)
+        return (_stack(ys, 1), _stack(hs)), []
+    found = [_loop.lstm(**{k: way[k] for k in way if k != "act"}) for way in ways]
     ys, hs, cs, saved = zip(*found, strict=True)
     return (_stack(ys, 1), _stack(hs), _stack(cs)), list(saved)
 

@@ -1,7 +1,8 @@
-"""An LSTM as a loop that keeps its gates, for batches.
+"""LSTM and RNN as loops, for batches; the loop of an LSTM keeps its gates.
 
-For single sequences the runtime's operator is faster, even though its gates must be computed
-again; from a few sequences on, that product costs more than the loop.
+For single sequences the runtime's operators are faster, even though the gates must be computed
+again. From a few sequences on that product costs more than the loop, and the runtime's RNN takes
+twice as long as a loop of two operators.
 """
 
 from __future__ import annotations
@@ -39,26 +40,54 @@ class Saved:
         return self.partners * slopes, self.output - self.y * self.squashed, self.forget
 
 
-def suits(act: list[Activation], x: Tensor | None, lengths: Tensor | None) -> bool:
-    """Return whether the loop is the faster way, and can be taken."""
-    return act == _USUAL and x is not None and x.static_shape[1] >= BATCH and lengths is None
+def suits(op: str, act: list[Activation], x: Tensor, lengths: Tensor | None) -> bool:
+    """Return whether a loop is the faster way, and can be taken."""
+    usual = op == "RNN" or (op == "LSTM" and act == _USUAL)
+    return usual and x.static_shape[1] >= BATCH and lengths is None
 
 
-def forward(
+def _projected(x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
+    """Return the product of all steps with the weights of the input."""
+    steps, batch, features = x.static_shape
+    flat = shaped(x, steps * batch, features)
+    return shaped(emit("Gemm", flat, w, bias, transB=1), steps, batch, w.static_shape[0])
+
+
+def _bias(b: Tensor | None) -> Tensor | None:
+    """Return the sum of both biases."""
+    if b is None:
+        return None
+    halves = emit_many(2, "Split", b, np.array([b.size // 2] * 2, np.int64), axis=0)
+    return halves[0] + halves[1]
+
+
+def rnn(
+    x: Tensor, w: Tensor, r: Tensor, b: Tensor | None, h0: Tensor, act: list[Activation], *,
+    reverse: bool,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Return outputs and last state."""
+    weights = emit("Transpose", r, perm=[1, 0])
+
+    def step(state: list[Tensor], xs: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        h = act[0](emit("Gemm", state[0], weights, xs[0]))
+        return [h], [h]
+
+    (h,), (y,) = scan(step, [h0], [_projected(x, w, _bias(b))], reverse=reverse)
+    return y, h
+
+
+def lstm(
     x: Tensor, w: Tensor, r: Tensor, b: Tensor | None, h0: Tensor, c0: Tensor, *, reverse: bool
 ) -> tuple[Tensor, Tensor, Tensor, Saved]:
     """Return outputs, last state, last cell state, and what the gradient needs."""
-    steps, batch, features = x.static_shape
     units = r.static_shape[-1]
     scale = np.ones((4 * units, 1), x.dtype)
     scale[3 * units :] = 2.0
     double = x.graph.constant(scale)
-    bias = None
-    if b is not None:
-        halves = emit_many(2, "Split", b, np.array([4 * units] * 2, np.int64), axis=0)
-        bias = (halves[0] + halves[1]) * shaped(double, 4 * units)
-    flat = shaped(x, steps * batch, features)
-    z = shaped(emit("Gemm", flat, w * double, bias, transB=1), steps, batch, 4 * units)
+    bias = _bias(b)
+    if bias is not None:
+        bias = bias * shaped(double, 4 * units)
+    z = _projected(x, w * double, bias)
     weights = emit("Transpose", r * double, perm=[1, 0])
 
     def step(state: list[Tensor], xs: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:

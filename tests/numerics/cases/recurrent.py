@@ -120,6 +120,9 @@ CASES = [
     case("GRU", activations=["Sigmoid", "Relu"], linear_before_reset=1) | {"kink": True},
     case("RNN", activations=["Relu"]) | {"kink": True},
     case("RNN", activations=["Softplus"]),
+    *(case("RNN", batch=5, **extra) for extra in [
+        {}, {"direction": "bidirectional"}, {"bias": False, "activations": ["Softsign"]},
+    ]),
     *(case("LSTM", batch=5, **extra) for extra in [
         {}, {"direction": "reverse"}, {"direction": "bidirectional"}, {"bias": False},
         {"h0": False, "c0": False, "outputs": 1}, {"steps": 1}, {"lens": [5, 2, 3, 1, 4]},
