@@ -10,10 +10,9 @@ import numpy as np
 from edgeml.errors import NoGradient
 from edgeml.graph._ir import Node, Tensor, current_graph, emit, emit_many
 from edgeml.graph._rules import lowering
-from edgeml.graph.rules import _recurrent_gates as _loop
 from edgeml.graph.rules._recurrent_cells import Grads, Pass, lstm, rnn
-from edgeml.graph.rules._recurrent_gates import Saved, suits
 from edgeml.graph.rules._recurrent_gru import gru
+from edgeml.graph.rules._recurrent_loop import BATCH, loop
 from edgeml.graph.rules._recurrent_parts import activations, shaped
 
 _CELLS = {"LSTM": lstm, "GRU": gru, "RNN": rnn}
@@ -37,14 +36,15 @@ def recurrent(node: Node) -> list[Tensor]:
         inputs[i] = graph.node("StopGradient", [inputs[i]], domain="edgeml").output
     count = 3 if node.op == "LSTM" else 2
     ways = _directions(node, inputs)
-    saved: list[Saved] = []
-    if all(suits(node.op, way["act"], way["x"], inputs[4]) for way in ways):
-        made, saved = _loops(node.op, ways)
+    if node.op == "RNN" and inputs[4] is None and ways[0]["x"].static_shape[1] >= BATCH:
+        pairs = [loop(**{key: way[key] for key in way if key != "c0"}) for way in ways]
+        ys, hs = zip(*pairs, strict=True)
+        made: tuple[Tensor, ...] = (_stack(ys, 1), _stack(hs))
     else:
         made = emit_many(count, node.op, *inputs, **attributes)
 
     def vjp(*gs: Tensor | None) -> list[Tensor | None]:
-        found = _backward(node, _passes(node, ways, inputs[4], made[0], saved), gs)
+        found = _backward(node, _passes(node, ways, inputs[4], made[0]), gs)
         return [found[i] for i in places]
 
     given = [_swapped(node.inputs[i]) if batch_first and i in (0, 5, 6) else node.inputs[i]
@@ -101,29 +101,16 @@ def _directions(node: Node, inputs: Sequence[Tensor | None]) -> list[dict[str, A
     ]  # fmt: skip
 
 
-def _loops(op: str, ways: Sequence[dict[str, Any]]) -> tuple[tuple[Tensor, ...], list[Saved]]:
-    """Return what the operator makes, and what the gradient of an LSTM needs."""
-    if op == "RNN":
-        pairs = [_loop.rnn(**{k: way[k] for k in way if k != "c0"}) for way in ways]
-        ys, hs = zip(*pairs, strict=True)
-        return (_stack(ys, 1), _stack(hs)), []
-    found = [_loop.lstm(**{k: way[k] for k in way if k != "act"}) for way in ways]
-    ys, hs, cs, saved = zip(*found, strict=True)
-    return (_stack(ys, 1), _stack(hs), _stack(cs)), list(saved)
-
-
 def _passes(
-    node: Node, ways: Sequence[dict[str, Any]], lengths: Tensor | None, y: Tensor,
-    saved: Sequence[Saved],
-) -> list[Pass]:  # fmt: skip
+    node: Node, ways: Sequence[dict[str, Any]], lengths: Tensor | None, y: Tensor
+) -> list[Pass]:
     steps, _, batch, _ = y.static_shape
     mask, last = _masks(lengths, steps, batch, y)
     after = bool(node.attr("linear_before_reset", 0))
     return [
-        Pass(**way, y=saved[d].y if saved else _pick(y, d, axis=1), mask=mask, last=last,
-             linear_before_reset=after, saved=saved[d] if saved else None)
+        Pass(**way, y=_pick(y, d, axis=1), mask=mask, last=last, linear_before_reset=after)
         for d, way in enumerate(ways)
-    ]  # fmt: skip
+    ]
 
 
 def _backward(

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgeml.graph._ir import Tensor, emit
-from edgeml.graph.rules._recurrent_gates import Saved
 from edgeml.graph.rules._recurrent_parts import Activation, cut, part, scan, shaped
 
 
@@ -33,7 +32,6 @@ class Pass:
     last: Tensor | None  # (steps, batch, 1): 1 at the last step that counts
     act: list[Activation]
     linear_before_reset: bool = False
-    saved: Saved | None = None
 
     @property
     def sizes(self) -> tuple[int, int, int, int]:
@@ -123,12 +121,9 @@ def _finish(p: Pass, dz: Tensor, rows: Tensor, h0: Tensor, c0: Tensor | None = N
     """Return all gradients, given that of the gates before activation."""
     steps, batch, features, units = p.sizes
     flat = shaped(dz, steps * batch, p.w.static_shape[0])
-    both, w = emit("Gemm", flat, rows, transA=1), p.w
-    if p.saved is not None:
-        both, w = both * p.saved.double, w * p.saved.double
-    dw, dr, db = cut(both, [features, units, 1])
+    dw, dr, db = cut(emit("Gemm", flat, rows, transA=1), [features, units, 1])
     db = shaped(db, p.w.static_shape[0])
-    dx = shaped(emit("MatMul", flat, w), steps, batch, features)
+    dx = shaped(emit("MatMul", flat, p.w), steps, batch, features)
     return Grads(dx, dw, dr, emit("Concat", db, db, axis=0), _first(p, dz, h0), c0)
 
 
@@ -145,8 +140,7 @@ def lstm(p: Pass, gy: Tensor | None, gh: Tensor | None, gc: Tensor | None = None
     """Return the gradients of an LSTM; gates are in the order input, output, forget, cell."""
     batch, units = p.sizes[1], p.sizes[3]
     rows = p.rows()
-    k, a, f = p.saved.factors() if p.saved is not None else _factors(p, rows)
-    r = p.r if p.saved is None else p.r * p.saved.double
+    k, a, f = _factors(p, rows)
     dh, extra = _shifted(p, gy, gh)
     dc = gc if gc is not None else p.x.graph.constant(np.zeros((batch, units), p.x.dtype))
 
@@ -155,7 +149,7 @@ def lstm(p: Pass, gy: Tensor | None, gh: Tensor | None, gc: Tensor | None = None
         extra, a, k, f = xs
         c = c + h * a
         dz = emit("Concat", c, h, c, c, axis=-1) * k
-        return [emit("Gemm", dz, r, extra), c * f], [dz]
+        return [emit("Gemm", dz, p.r, extra), c * f], [dz]
 
     (h0, c0), (dz,) = scan(step, [dh, dc], [extra, a, k, f], reverse=not p.reverse)
     return _finish(p, dz, rows, h0, c0)
