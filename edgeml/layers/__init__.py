@@ -1,16 +1,194 @@
 """Layers by Keras's names, arguments and defaults."""
 
-from edgeml.layers._config import deserialize, register, serialize
-from edgeml.layers._dense import Dense
-from edgeml.layers._functional import Input
-from edgeml.layers._layer import Layer, clear_names, set_random_seed
-from edgeml.layers._parameter import Parameter
+from edgeml.layers._activation import (
+    ELU,
+    Activation,
+    Dropout,
+    GaussianDropout,
+    GaussianNoise,
+    LeakyReLU,
+    PReLU,
+    ReLU,
+    Softmax,
+    SpatialDropout1D,
+    SpatialDropout2D,
+    SpatialDropout3D,
+)  # fmt: skip
+from edgeml.layers._attention import (
+    MultiHeadAttention,
+    TokenAndPositionEmbedding,
+    TransformerEncoder,
+)  # fmt: skip
+from edgeml.layers._config import (
+    deserialize,
+    register,
+    serialize,
+)  # fmt: skip
+from edgeml.layers._conv import (
+    Conv1D,
+    Conv1DTranspose,
+    Conv2D,
+    Conv2DTranspose,
+    Conv3D,
+    Conv3DTranspose,
+    DepthwiseConv1D,
+    DepthwiseConv2D,
+    SeparableConv1D,
+    SeparableConv2D,
+)  # fmt: skip
+from edgeml.layers._dense import (
+    Dense,
+)  # fmt: skip
+from edgeml.layers._embedding import (
+    Embedding,
+    Masking,
+)  # fmt: skip
+from edgeml.layers._functional import (
+    Input,
+)  # fmt: skip
+from edgeml.layers._layer import (
+    Layer,
+    clear_names,
+    set_random_seed,
+)  # fmt: skip
+from edgeml.layers._merge import (
+    Add,
+    Average,
+    Concatenate,
+    Dot,
+    Maximum,
+    Minimum,
+    Multiply,
+    Subtract,
+)  # fmt: skip
+from edgeml.layers._norm import (
+    BatchNormalization,
+    GroupNormalization,
+    LayerNormalization,
+    Normalization,
+)  # fmt: skip
+from edgeml.layers._parameter import (
+    Parameter,
+)  # fmt: skip
+from edgeml.layers._pool import (
+    AveragePooling1D,
+    AveragePooling2D,
+    AveragePooling3D,
+    GlobalAveragePooling1D,
+    GlobalAveragePooling2D,
+    GlobalAveragePooling3D,
+    GlobalMaxPooling1D,
+    GlobalMaxPooling2D,
+    GlobalMaxPooling3D,
+    MaxPooling1D,
+    MaxPooling2D,
+    MaxPooling3D,
+)  # fmt: skip
+from edgeml.layers._recurrent import (
+    GRU,
+    LSTM,
+    Bidirectional,
+    SimpleRNN,
+    TimeDistributed,
+)  # fmt: skip
+from edgeml.layers._regularizers import (
+    L1L2,
+)  # fmt: skip
+from edgeml.layers._shape import (
+    Cropping1D,
+    Cropping2D,
+    Cropping3D,
+    Flatten,
+    Lambda,
+    Permute,
+    RepeatVector,
+    Rescaling,
+    Reshape,
+    UpSampling1D,
+    UpSampling2D,
+    UpSampling3D,
+    ZeroPadding1D,
+    ZeroPadding2D,
+    ZeroPadding3D,
+)  # fmt: skip
 
 __all__ = [
+    "ELU",
+    "GRU",
+    "L1L2",
+    "LSTM",
+    "Activation",
+    "Add",
+    "Average",
+    "AveragePooling1D",
+    "AveragePooling2D",
+    "AveragePooling3D",
+    "BatchNormalization",
+    "Bidirectional",
+    "Concatenate",
+    "Conv1D",
+    "Conv1DTranspose",
+    "Conv2D",
+    "Conv2DTranspose",
+    "Conv3D",
+    "Conv3DTranspose",
+    "Cropping1D",
+    "Cropping2D",
+    "Cropping3D",
     "Dense",
+    "DepthwiseConv1D",
+    "DepthwiseConv2D",
+    "Dot",
+    "Dropout",
+    "Embedding",
+    "Flatten",
+    "GaussianDropout",
+    "GaussianNoise",
+    "GlobalAveragePooling1D",
+    "GlobalAveragePooling2D",
+    "GlobalAveragePooling3D",
+    "GlobalMaxPooling1D",
+    "GlobalMaxPooling2D",
+    "GlobalMaxPooling3D",
+    "GroupNormalization",
     "Input",
+    "Lambda",
     "Layer",
+    "LayerNormalization",
+    "LeakyReLU",
+    "Masking",
+    "MaxPooling1D",
+    "MaxPooling2D",
+    "MaxPooling3D",
+    "Maximum",
+    "Minimum",
+    "MultiHeadAttention",
+    "Multiply",
+    "Normalization",
+    "PReLU",
     "Parameter",
+    "Permute",
+    "ReLU",
+    "RepeatVector",
+    "Rescaling",
+    "Reshape",
+    "SeparableConv1D",
+    "SeparableConv2D",
+    "SimpleRNN",
+    "Softmax",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+    "SpatialDropout3D",
+    "Subtract",
+    "TimeDistributed",
+    "TokenAndPositionEmbedding",
+    "TransformerEncoder",
+    "UpSampling1D",
+    "UpSampling2D",
+    "UpSampling3D",
+    "ZeroPadding1D",
+    "ZeroPadding2D",
+    "ZeroPadding3D",
     "clear_names",
     "deserialize",
     "register",

@@ -44,3 +44,12 @@ def get(activation: Any) -> Callable[[Tensor], Tensor]:
         near = difflib.get_close_matches(name, _BY_NAME, 3) or sorted(_BY_NAME)
         raise ConfigError(f"there is no activation {activation!r}; did you mean {', '.join(near)}?")
     return _BY_NAME[name]
+
+
+OVER_LAST_AXIS = (ops.softmax, ops.log_softmax)
+"""Activations that are not elementwise."""
+
+
+def is_known(fn: Callable[[Tensor], Tensor]) -> bool:
+    """Return whether an activation is one of ours, of which we know how it works."""
+    return fn is linear or fn in _BY_NAME.values()

@@ -18,6 +18,7 @@ from edgeml._names import snake
 from edgeml.errors import ShapeError
 from edgeml.graph import Graph, Tensor, current_graph, emit, function
 from edgeml.graph._tree import leaves, map_leaves
+from edgeml.layers import _regularizers as regularizers
 from edgeml.layers._config import serialize
 from edgeml.layers._parameter import Array, Parameter
 
@@ -127,7 +128,7 @@ class Layer:
         found = Parameter(f"{scope}{name}", value, trainable=trainable)
         self._parameters[name] = found
         if regularizer is not None:
-            self._regularized().append((found, regularizer))
+            self._regularized().append((found, regularizers.get(regularizer)))
         return found
 
     def add_loss(self, value: Tensor) -> None:

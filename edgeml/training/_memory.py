@@ -39,9 +39,8 @@ def peak_bytes(graph: Graph) -> int:
 
     for node in nodes:
         if node.op in _VIEWS:
-            for x, y in zip(node.inputs, node.outputs, strict=False):
-                if x is not None and y is not None:
-                    root[y] = x
+            pairs = zip(node.outputs, node.inputs, strict=False)
+            root.update((y, x) for y, x in pairs if x is not None and y is not None)
     last: dict[Tensor, int] = {}
     for i, node in enumerate(nodes):
         for x in node.uses():
@@ -56,12 +55,11 @@ def peak_bytes(graph: Graph) -> int:
     for i, node in enumerate(nodes):
         live += _made(node, i, last, source)
         peak = max(peak, live + _workspace(node))
-        for x in {source(x) for x in node.uses()}:
-            if last.get(x) == i and x.producer is not None:
-                live -= nbytes(x)
-        for y in node.outputs:
-            if y is not None and y not in root and y not in last:
-                live -= nbytes(y)
+        for used in {source(x) for x in node.uses()}:
+            if last.get(used) == i and used.producer is not None:
+                live -= nbytes(used)
+        unused = (y for y in node.outputs if y is not None and y not in root and y not in last)
+        live -= sum(map(nbytes, unused))
     return peak + sum(nbytes(x) for x in constants)
 
 

@@ -73,7 +73,9 @@ class Model(Layer):
         self._names: list[str] = []
         self.known_inputs: dict[str, tuple[tuple[int, ...], Any]] = {}
         """Shapes and dtypes of the first batch, for a model without placeholders."""
-        self._predictor: tuple[Any, Any] | None = None
+        self._predictor: Any = None
+        self._moving: list[Parameter] = []
+        """What stateful layers carry from batch to batch."""
 
     def _connect(self, inputs: Any, outputs: Any) -> None:
         if outputs is None:
@@ -501,14 +503,19 @@ class Model(Layer):
     def _predict_batch(self, arrays: dict[str, Array]) -> list[Array]:
         self.known_inputs = {name: (a.shape, a.dtype) for name, a in arrays.items()}
         if self._predictor is None:
-
-            def forward(x: dict[str, Any]) -> Any:
-                return self(self.arrange(x))
-
-            self._predictor = graph_function(forward), None
-        result = self._predictor[0](arrays)
+            self._predictor = graph_function(self._forward)
+        result, states = self._predictor(arrays)
+        for parameter, value in zip(self._moving, states, strict=True):
+            parameter.value = value
         self._result_tree = map_leaves(lambda _: 0, result)
         return leaves(result)
+
+    def _forward(self, x: dict[str, Any]) -> Any:
+        """Return the outputs, and the new states of stateful layers."""
+        result = self(self.arrange(x))
+        updates = leaves(result)[0].graph.root().updates
+        self._moving = [tensor.parameter for tensor in updates]
+        return result, list(updates.values())
 
     def save(self, path: Any) -> None:
         """Write the model to one ``.onnx`` file that any ONNX tool runs; see `load_model`.

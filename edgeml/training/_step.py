@@ -233,9 +233,9 @@ class Step:
         binding = self._bindings[self._state.current]
         kept = []  # a binding holds addresses only
         for name, kind in self._fed.items():
-            array = np.ascontiguousarray(feeds[name], kind)
-            kept.append(array)
-            _bind_input(binding, name, array)
+            given: Array = np.ascontiguousarray(feeds[name], kind)
+            kept.append(given)
+            _bind_input(binding, name, given)
         for name, scalar in self._scalars.items():
             scalar[...] = scalars[name.removeprefix("scalar/")]
         with translated("the training step"):
