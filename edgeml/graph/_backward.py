@@ -64,9 +64,10 @@ def _lower(graph: Graph, targets: list[Tensor], wrt: Sequence[Tensor]) -> list[N
         new: dict[Tensor, Tensor] = {}
         for node in path:
             lower = find_lowering(node)
-            if lower is None:
+            lowered = lower(node) if lower is not None else None
+            if lowered is None:
                 continue
-            for old, made in zip(node.outputs, lower(node), strict=False):
+            for old, made in zip(node.outputs, lowered, strict=False):
                 if old is not None:
                     new[old] = made
                     made.name, old.name = made.name or old.name, None

@@ -158,12 +158,35 @@ def _banded(x: Tensor, g: Tensor, window: Window) -> Tensor:
     return emit("MatMul", joined, _bands(window))
 
 
-def _bands(window: Window) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-    """Return which of the pairs of last coordinates belong to which tap."""
-    wide, out, count = window.large[-1], window.small[-1], window.kernel[-1]
+def depthwise_matrices(x: Tensor, w: Tensor, window: Window) -> Tensor:
+    """Return a depthwise convolution: for each channel, a matrix from all places to all places."""
+    batch, channels = x.static_shape[:2]
+    large, small = math.prod(window.large), math.prod(window.small)
+    taps_only = reshape(w, channels, window.taps)
+    matrices = reshape(emit("MatMul", taps_only, _where_taps_go(window)), channels, large, small)
+    rows = reshape(_channels_first(x), channels, batch, large)
+    made = reshape(emit("MatMul", rows, matrices), channels, batch, *window.small)
+    return _channels_first(made)
+
+
+def _where_taps_go(window: Window) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+    """Return for each tap which places it takes to which, (taps, large * small)."""
+    found = np.ones((1, 1, 1), np.float32)
+    for axis, count in enumerate(window.kernel):
+        wide, out = window.large[axis], window.small[axis]
+        one = _bands(window, axis).reshape(wide, out, count).transpose(2, 0, 1)
+        found = np.einsum("tls,uij->tulisj", found, one)
+        found = found.reshape(math.prod(found.shape[:2]), math.prod(found.shape[2:4]), -1)
+    return found.reshape(window.taps, -1)
+
+
+def _bands(window: Window, axis: int = -1) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+    """Return which pairs of coordinates along an axis belong to which tap, (pairs, taps)."""
+    wide, out, count = window.large[axis], window.small[axis], window.kernel[axis]
     found = np.zeros((wide, out, count), np.float32)
     for tap in range(count):
-        read = np.arange(out) * window.strides[-1] - window.before[-1] + tap * window.dilations[-1]
+        first = tap * window.dilations[axis] - window.before[axis]
+        read = np.arange(out) * window.strides[axis] + first
         inside = np.flatnonzero((read >= 0) & (read < wide))
         found[read[inside], inside, tap] = 1.0
     return found.reshape(wide * out, count)
@@ -191,10 +214,20 @@ def taps(x: Tensor, window: Window, *, skip_last: bool = False) -> Iterator[Tens
         before[-1] = after[-1] = 0
     padded = fit(x, before, after)
     axes = list(range(2, 2 + rank))
+    strides, small = window.strides[:rank], window.small[:rank]
+    phases: dict[tuple[int, ...], Tensor] = {}
+    # A step costs far more than a shift: each phase of the steps is taken once.
+    phased = math.prod(window.kernel[:rank]) >= 2 * math.prod(strides) > 2
     for tap in itertools.product(*(range(k) for k in window.kernel[:rank])):
         starts = [t * d for t, d in zip(tap, window.dilations, strict=False)]
-        ends = [
-            start + (n - 1) * s + 1
-            for start, n, s in zip(starts, window.small, window.strides, strict=False)
-        ]
-        yield slice_axes(padded, axes, starts, ends, window.strides[:rank])
+        if phased:
+            phase = tuple(n % s for n, s in zip(starts, strides, strict=True))
+            if phase not in phases:
+                sizes = padded.static_shape[2 : 2 + rank]
+                phases[phase] = slice_axes(padded, axes, phase, sizes, strides)
+            starts = [n // s for n, s in zip(starts, strides, strict=True)]
+            ends = [n + size for n, size in zip(starts, small, strict=True)]
+            yield slice_axes(phases[phase], axes, starts, ends)
+            continue
+        ends = [a + (n - 1) * s + 1 for a, n, s in zip(starts, small, strides, strict=True)]
+        yield slice_axes(padded, axes, starts, ends, strides)

@@ -15,8 +15,8 @@ Rule = Callable[..., Sequence[Tensor | None]]
 Missing entries at the end are None, too. A rule runs while the node's graph is being traced, so
 ``emit`` and Python's operators append to it. The walker accumulates, un-broadcasts and prunes.
 """
-Lowering = Callable[[Node], Sequence[Tensor]]
-"""``lowering(node) -> outputs``: the same values from operators that have rules."""
+Lowering = Callable[[Node], Sequence[Tensor] | None]
+"""``lowering(node) -> outputs``: the same values from operators that have rules; None declines."""
 
 _rules: dict[tuple[str, str], Rule] = {}
 _lowerings: dict[tuple[str, str], Lowering] = {}

@@ -6,7 +6,8 @@ import math
 
 from edgeml.errors import NoGradient
 from edgeml.graph._ir import Node, Tensor, emit
-from edgeml.graph._recipes_conv import spread, taps, weights
+from edgeml.graph._recipes import use_matrices
+from edgeml.graph._recipes_conv import depthwise_matrices, spread, taps, weights
 from edgeml.graph._recipes_window import (
     Window,
     reshape,
@@ -15,7 +16,7 @@ from edgeml.graph._recipes_window import (
     transposed_window_of,
     window_of,
 )  # fmt: skip
-from edgeml.graph._rules import rule
+from edgeml.graph._rules import lowering, rule
 
 Grads = tuple[Tensor | None, ...]
 
@@ -27,6 +28,22 @@ def conv(node: Node, g: Tensor) -> Grads:
     group = node.attr("group", 1)
     window = window_of(node, w.static_shape[2:])
     return spread(g, w, window, group), weights(x, g, window, group), _bias(node, g)
+
+
+@lowering("Conv")
+def small_depthwise(node: Node) -> list[Tensor] | None:
+    """Train depthwise convolutions of small images as matrix products; leave the others."""
+    x, w, bias = node.x, node.inputs[1], node.input(2)
+    assert w is not None
+    batch, channels = x.static_shape[:2]
+    filters, deep, *kernel = w.static_shape
+    if not (node.attr("group", 1) == channels == filters > deep == 1):
+        return None
+    window = window_of(node, kernel)
+    if not use_matrices(batch, channels, window):
+        return None
+    made = depthwise_matrices(x, w, window)
+    return [made if bias is None else made + reshape(bias, channels, *[1] * len(kernel))]
 
 
 @rule("ConvTranspose")
