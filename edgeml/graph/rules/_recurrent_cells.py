@@ -180,10 +180,15 @@ def _factors(p: Pass, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     _, (kept,) = scan(step, [p.c0], [f, u], reverse=p.reverse)
     c = kept + u
     y = outer(c)
-    slopes = shaped(inner.slope(s), steps, batch, 3 * units)
-    ki = emit("Concat", g, y, p.before(c, p.c0), axis=-1) * slopes
-    k = p.masked(emit("Concat", ki, i * squash.slope(g), axis=-1))
-    return k, p.masked(o * outer.slope(y)), f
+    c0 = p.c0
+
+    def partners() -> Tensor:
+        return emit("Concat", g, y, p.before(c, c0), axis=-1)
+
+    products = emit("Concat", u, p.y, kept, axis=-1)
+    ki = inner.through(partners, products, shaped(s, steps, batch, 3 * units))
+    k = emit("Concat", ki, squash.through(lambda: i, u, g), axis=-1)
+    return p.masked(k), p.masked(outer.through(lambda: o, p.y, y)), f
 
 
 def rnn(p: Pass, gy: Tensor | None, gh: Tensor | None, gc: Tensor | None = None) -> Grads:
