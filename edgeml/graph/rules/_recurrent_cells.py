@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgeml.graph._ir import Tensor, emit
+from edgeml.graph._ir import Tensor, emit, emit_many
 from edgeml.graph.rules._recurrent_parts import Activation, cut, part, scan, shaped
 
 
@@ -106,15 +106,21 @@ def biases(p: Pass) -> tuple[Tensor, Tensor] | tuple[None, None]:
     return first, second
 
 
-def _gates(p: Pass, rows: Tensor) -> Tensor:
-    """Return all gates before activation."""
+def _gates(p: Pass, rows: Tensor) -> list[Tensor]:
+    """Return the gates before activation, (steps, batch, units) each.
+
+    One product for each costs less than one for all and splitting it.
+    """
+    steps, batch, _, units = p.sizes
     weights = [p.w, p.r]
     bw, br = biases(p)
     if bw is not None and br is not None:
         weights.append(shaped(bw + br, -1, 1))
     else:
         weights.append(p.x.graph.constant(np.zeros((p.w.static_shape[0], 1), p.x.dtype)))
-    return emit("Gemm", rows, emit("Concat", *weights, axis=1), transB=1)
+    each = emit_many(4, "Split", emit("Concat", *weights, axis=1),
+                     np.array([units] * 4, np.int64), axis=0)  # fmt: skip
+    return [shaped(emit("Gemm", rows, w, transB=1), steps, batch, units) for w in each]
 
 
 def _finish(p: Pass, dz: Tensor, rows: Tensor, h0: Tensor, c0: Tensor | None = None) -> Grads:
@@ -161,13 +167,9 @@ def _factors(p: Pass, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     That is: for the gates, given the gradients of c, h, c and c; for c, given that of h; for c of
     the step before, given that of c.
     """
-    steps, batch, _, units = p.sizes
     inner, squash, outer = p.act
-    zs, zg = cut(_gates(p, rows), [3 * units, units])
-    s, g = inner(zs), squash(zg)
-    shape = steps, batch, units
-    i, o, f = (shaped(gate, *shape) for gate in cut(s, [units] * 3))
-    g = shaped(g, *shape)
+    zi, zo, zf, zg = _gates(p, rows)
+    i, o, f, g = inner(zi), inner(zo), inner(zf), squash(zg)
     u = p.masked(i * g)
     if p.mask is not None:
         f = emit("Where", p.mask > 0.5, f, 1.0, like=f)  # cells and their gradients pass by
@@ -181,14 +183,14 @@ def _factors(p: Pass, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     c = kept + u
     y = outer(c)
     c0 = p.c0
-
-    def partners() -> Tensor:
-        return emit("Concat", g, y, p.before(c, c0), axis=-1)
-
-    products = emit("Concat", u, p.y, kept, axis=-1)
-    ki = inner.through(partners, products, shaped(s, steps, batch, 3 * units))
-    k = emit("Concat", ki, squash.through(lambda: i, u, g), axis=-1)
-    return p.masked(k), p.masked(outer.through(lambda: o, p.y, y)), f
+    k = [
+        inner.through(lambda: g, u, i),
+        inner.through(lambda: y, p.y, o),
+        inner.through(lambda: p.before(c, c0), kept, f),
+        squash.through(lambda: i, u, g),
+    ]
+    a = outer.through(lambda: o, p.y, y)
+    return p.masked(emit("Concat", *k, axis=-1)), p.masked(a), f
 
 
 def rnn(p: Pass, gy: Tensor | None, gh: Tensor | None, gc: Tensor | None = None) -> Grads:
