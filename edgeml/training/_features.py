@@ -58,7 +58,8 @@ def cut(proto: Any, trained: Collection[str]) -> Cut:
     replaced = {x: rest.input(name, x.dtype, x.shape) for x, name in names.items()}
     for node in nodes:
         node.inputs = [replaced.get(x, x) if x is not None else None for x in node.inputs]
-    rest.outputs = graph.outputs
+    rest.outputs = {name: replaced.get(y, y) for name, y in graph.outputs.items()
+                    if y in touched or y in replaced}  # fmt: skip
     return Cut(made, to_onnx(rest, name="rest"))
 
 

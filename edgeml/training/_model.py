@@ -10,7 +10,7 @@ import numpy as np
 
 from edgeml import losses as losses_module
 from edgeml import metrics as metrics_module
-from edgeml import optimizers
+from edgeml import ops, optimizers
 from edgeml.callbacks._history import History
 from edgeml.errors import DataError, GraphError, TrainingError
 from edgeml.graph import Graph, Tensor, emit
@@ -422,8 +422,12 @@ class Model(Layer):
         self.known_inputs, self._names = dict(shapes), list(shapes)
 
     def arrange(self, x: dict[str, Any]) -> Any:
-        """Return inputs by name as `call` takes them."""
+        """Return inputs by name as `call` takes them; (batch,) becomes (batch, 1) where needed."""
         if self._inputs:
+            for tensor in self._inputs:
+                value = x[str(tensor.name)]
+                if value.ndim == 1 and tensor.ndim == 2:
+                    x[str(tensor.name)] = ops.expand_dims(value, -1)
             return [x[name] for name in self._names] if len(x) > 1 else next(iter(x.values()))
         values = list(x.values())
         return values[0] if len(values) == 1 else x if not _numbered(x) else values
