@@ -3,8 +3,9 @@
 A case is a dict: ``op``; ``inputs`` (arrays, None for one that is left out); and where needed
 ``attrs``, ``domain``, ``outputs`` (how many to take), ``opset``, ``kink`` (True: no finite
 differences, the point is a kink or a tie), ``eps``, ``wrt`` (inputs to differentiate; default all
-floats), ``then`` (``fn(*outputs)`` that makes floats of them), ``torch`` (name of a torch function,
-or ``fn(torch, *inputs)`` returning the same outputs).
+floats), ``emit`` (``fn(*inputs)`` that emits it, where a body is needed), ``then``
+(``fn(*outputs)`` that makes floats of them), ``torch`` (name of a torch function, or
+``fn(torch, *inputs)`` returning the same outputs).
 """
 
 import importlib.util
@@ -46,6 +47,8 @@ def _wrt(case):
 
 def _run(case, inputs):
     """Emit the case's operator; its inputs that are not floats are constants."""
+    if "emit" in case:
+        return case["emit"](*inputs)
     outputs = case.get("outputs", 1)
     made = emit_many(
         outputs, case["op"], *inputs, domain=case.get("domain", ""), **case.get("attrs", {})
