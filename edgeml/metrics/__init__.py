@@ -8,18 +8,21 @@ from edgeml.metrics._accuracy import (
     SparseTopKCategoricalAccuracy,
     TopKCategoricalAccuracy,
 )
+from edgeml.metrics._auc import AUC
 from edgeml.metrics._base import Mean, MeanMetricWrapper, Metric, get, resolve_accuracy
-from edgeml.metrics._counts import AUC, ConfusionMatrix, F1Score, Precision, Recall
-from edgeml.metrics._regression import (
+from edgeml.metrics._counts import ConfusionMatrix, F1Score, Precision, Recall
+from edgeml.metrics._crossentropy import (
     BinaryCrossentropy,
     CategoricalCrossentropy,
+    SparseCategoricalCrossentropy,
+)
+from edgeml.metrics._regression import (
     CosineSimilarity,
     MeanAbsoluteError,
     MeanAbsolutePercentageError,
     MeanSquaredError,
     R2Score,
     RootMeanSquaredError,
-    SparseCategoricalCrossentropy,
 )
 
 __all__ = [

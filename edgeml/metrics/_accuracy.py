@@ -2,96 +2,109 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
-from edgeml.metrics._base import Array, Mean, named
+from edgeml.errors import ConfigError
+from edgeml.metrics._arrays import Array, check_labels, floats, labels, pair
+from edgeml.metrics._base import OfExamples, metric
 
 
-def labels_of(y_true: Array, y_pred: Array) -> Array:
-    """Return class numbers in the shape of the outputs without the classes' axis."""
-    if y_true.ndim == y_pred.ndim and y_true.shape[-1] == 1:
-        return y_true[..., 0]
-    return y_true
+@metric("acc")
+class Accuracy(OfExamples):
+    """How often outputs equal targets.
+
+    By the name "accuracy", training takes the binary, categorical or sparse one that fits.
+    """
+
+    name: str = "accuracy"
+    direction: ClassVar[str] = "up"
+
+    def values(self, y_true: Any, y_pred: Any) -> Array:
+        """Return whether each value is equal."""
+        y, p = pair(self.name, y_true, y_pred)
+        return np.equal(y, p)
 
 
-def alike(y_true: Array, y_pred: Array) -> Array:
-    """Return the targets in the shape of the outputs, when only a last axis of 1 is between."""
-    if y_true.ndim == y_pred.ndim - 1 and y_pred.shape[-1] == 1:
-        return y_true[..., None]
-    if y_true.ndim == y_pred.ndim + 1 and y_true.shape[-1] == 1:
-        return y_true[..., 0]
-    return y_true
+@metric()
+class BinaryAccuracy(OfExamples):
+    """How often outputs above `threshold` are the targets 1, and others the targets 0.
 
+    Example:
+        >>> from edgeml.metrics import BinaryAccuracy
+        >>> metric = BinaryAccuracy()
+        >>> metric.update_state([1, 0], [0.9, 0.8])
+        >>> metric.update_state([1, 1], [0.7, 0.6])
+        >>> metric.result()
+        0.75
+    """
 
-@named()
-@dataclass
-class Accuracy(Mean):
-    """How often outputs equal targets."""
-
-    def values(self, y_true: Array, y_pred: Array) -> Array:
-        """Return 1 where they are equal."""
-        return np.equal(alike(y_true, y_pred), y_pred).astype(np.float32)
-
-
-@named()
-@dataclass
-class BinaryAccuracy(Mean):
-    """How often outputs above `threshold` are the targets 1."""
-
+    name: str = "binary_accuracy"
     threshold: float = 0.5
+    direction: ClassVar[str] = "up"
 
-    def values(self, y_true: Array, y_pred: Array) -> Array:
-        """Return the share of right values of each example."""
-        right = np.equal(alike(y_true, y_pred), y_pred > self.threshold).astype(np.float32)
-        return right.mean(axis=-1) if right.ndim > 1 else right
+    def values(self, y_true: Any, y_pred: Any) -> Array:
+        """Return whether each value is right."""
+        y, p = pair(self.name, y_true, y_pred)
+        return np.equal(y, p > self.threshold)
 
 
-@named()
-@dataclass
-class CategoricalAccuracy(Mean):
+@metric()
+class CategoricalAccuracy(OfExamples):
     """How often the largest output is at the place of the one-hot target."""
 
-    def values(self, y_true: Array, y_pred: Array) -> Array:
-        """Return 1 where it is."""
-        return np.asarray(y_true.argmax(-1) == y_pred.argmax(-1), np.float32)
+    name: str = "categorical_accuracy"
+    direction: ClassVar[str] = "up"
+
+    def values(self, y_true: Any, y_pred: Any) -> Array:
+        """Return whether each example is right."""
+        y, p = pair(self.name, y_true, y_pred)
+        return np.asarray(y.argmax(-1) == p.argmax(-1))
 
 
-@named()
-@dataclass
-class SparseCategoricalAccuracy(Mean):
+@metric()
+class SparseCategoricalAccuracy(OfExamples):
     """How often the largest output is that of the target's class number."""
 
-    def values(self, y_true: Array, y_pred: Array) -> Array:
-        """Return 1 where it is."""
-        return np.asarray(labels_of(y_true, y_pred) == y_pred.argmax(-1), np.float32)
+    name: str = "sparse_categorical_accuracy"
+    direction: ClassVar[str] = "up"
+
+    def values(self, y_true: Any, y_pred: Any) -> Array:
+        """Return whether each example is right."""
+        p = np.asarray(y_pred)
+        return np.asarray(labels(self.name, y_true, p) == p.argmax(-1))
 
 
-def _among(labels: Array, y_pred: Array, k: int) -> Array:
-    chosen = np.take_along_axis(y_pred, labels.astype(np.int64)[..., None], -1)
-    return np.asarray((y_pred > chosen).sum(-1) < k, np.float32)
+def _among(name: str, y: Array, p: Array, k: int) -> Array:
+    if k < 1:
+        raise ConfigError(f"{name}: k: expected at least 1, received {k}")
+    check_labels(name, y, p.shape[-1])
+    chosen = np.take_along_axis(p, y[..., None], -1)
+    return np.asarray((p > chosen).sum(-1) < k)
 
 
-@named("top_k_categorical_accuracy")
-@dataclass
-class TopKCategoricalAccuracy(Mean):
-    """How often the one-hot target is among the `k` largest outputs."""
-
-    k: int = 5
-
-    def values(self, y_true: Array, y_pred: Array) -> Array:
-        """Return 1 where it is."""
-        return _among(y_true.argmax(-1), y_pred, self.k)
-
-
-@named("sparse_top_k_categorical_accuracy")
-@dataclass
-class SparseTopKCategoricalAccuracy(Mean):
-    """How often the target's class is among the `k` largest outputs."""
+@metric()
+class TopKCategoricalAccuracy(OfExamples):
+    """How often the one-hot target is among the `k` largest outputs; ties count as found."""
 
     k: int = 5
+    direction: ClassVar[str] = "up"
 
-    def values(self, y_true: Array, y_pred: Array) -> Array:
-        """Return 1 where it is."""
-        return _among(labels_of(y_true, y_pred), y_pred, self.k)
+    def values(self, y_true: Any, y_pred: Any) -> Array:
+        """Return whether each example is found."""
+        y, p = pair(self.name, y_true, y_pred)
+        return _among(self.name, y.argmax(-1), p, self.k)
+
+
+@metric()
+class SparseTopKCategoricalAccuracy(OfExamples):
+    """How often the target's class is among the `k` largest outputs; ties count as found."""
+
+    k: int = 5
+    direction: ClassVar[str] = "up"
+
+    def values(self, y_true: Any, y_pred: Any) -> Array:
+        """Return whether each example is found."""
+        p = floats(y_pred)
+        return _among(self.name, labels(self.name, y_true, p), p, self.k)

@@ -6,31 +6,85 @@ import dataclasses
 import difflib
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar, TypeVar, dataclass_transform
 
 import numpy as np
 
 from edgeml._names import snake
-from edgeml.errors import ConfigError
+from edgeml.errors import ConfigError, ShapeError
+from edgeml.metrics._arrays import weights
 
-Array = np.ndarray[Any, Any]
+M = TypeVar("M", bound="Metric")
 
 
-@dataclasses.dataclass
 class Metric:
     """A number that tells how good outputs are, over as many batches as one likes.
 
+    A subclass has `update_state`, `result` and `reset_state`.
+
     Args:
-        name: Its name in history and logs.
+        name: Its name in history and logs; by default that of the class.
 
     Example:
-        >>> from edgeml.metrics import BinaryAccuracy
-        >>> metric = BinaryAccuracy()
-        >>> metric.update_state([1, 0], [0.9, 0.8])
-        >>> metric.update_state([1, 1], [0.7, 0.6])
-        >>> metric.result()
-        0.75
+        >>> import numpy as np
+        >>> from edgeml.metrics import Metric
+        >>> class WorstError(Metric):
+        ...     worst = 0.0
+        ...     def reset_state(self):
+        ...         self.worst = 0.0
+        ...     def update_state(self, y_true, y_pred, sample_weight=None):
+        ...         self.worst = max(self.worst, float(np.abs(y_true - y_pred).max()))
+        ...     def result(self):
+        ...         return self.worst
+        >>> WorstError()(np.array([1.0, 2.0]), np.array([1.5, 2.0]))
+        0.5
     """
+
+    direction: ClassVar[str] = ""
+    """"up" when larger is better, "down" when smaller is, "" when not known."""
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name or snake(type(self).__name__)
+
+    def reset_state(self) -> None:
+        """Forget all that was counted."""
+        raise NotImplementedError
+
+    def update_state(self, *args: Any, **kwargs: Any) -> None:
+        """Count a batch: ``update_state(y_true, y_pred, sample_weight=None)``.
+
+        Args:
+            *args: Targets; outputs; and weights, of each example or of each value.
+            **kwargs: The same by name.
+        """
+        raise NotImplementedError
+
+    def result(self) -> Any:
+        """Return the metric of all that was counted: a float, or an array."""
+        raise NotImplementedError
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Count a batch, and return the metric of all that was counted."""
+        self.update_state(*args, **kwargs)
+        return self.result()
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that make an equal metric."""
+        return {"name": self.name}
+
+    @classmethod
+    def from_config(cls: type[M], config: dict[str, Any]) -> M:
+        """Return the metric that `get_config` described."""
+        return cls(**config)
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{key}={value!r}" for key, value in self.get_config().items())
+        return f"{type(self).__name__}({given})"
+
+
+@dataclasses.dataclass(eq=False, repr=False)
+class Configured(Metric):
+    """A metric whose arguments are its fields."""
 
     _: dataclasses.KW_ONLY
     name: str = ""
@@ -39,8 +93,97 @@ class Metric:
         self.name = self.name or snake(type(self).__name__)
         self.reset_state()
 
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that make an equal metric."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+
+
+_by_name: dict[str, type[Metric]] = {}
+
+
+@dataclass_transform(eq_default=False)
+def metric(*aliases: str) -> Callable[[type[M]], type[M]]:
+    """Make a class's fields its arguments, and register it by name; a decorator.
+
+    Args:
+        *aliases: Names besides that of the class in snake case.
+    """
+
+    def register(cls: type[M]) -> type[M]:
+        made = dataclasses.dataclass(eq=False, repr=False)(cls)
+        _by_name.update(dict.fromkeys((*aliases, snake(cls.__name__)), made))
+        return made
+
+    return register
+
+
+@dataclasses.dataclass(eq=False, repr=False)
+class Averaged(Configured):
+    """The weighted mean over examples: of an example with many values, their mean counts."""
+
     def reset_state(self) -> None:
         """Forget all that was counted."""
+        self._total = self._count = 0.0
+
+    def add(self, values: Any, sample_weight: Any = None) -> None:
+        """Count values (examples, ...), with one weight for each example or each value.
+
+        Raises:
+            ShapeError: the weights do not fit.
+        """
+        values = np.asarray(values)
+        if values.size == 0:
+            return
+        examples = values.shape[0] if values.ndim else 1
+        if sample_weight is None:
+            self._total += float(values.sum(dtype=np.float64)) * examples / values.size
+            self._count += examples
+            return
+        weight = np.asarray(sample_weight, np.float64)
+        if values.ndim == 0 < weight.ndim:
+            raise ShapeError(
+                f"{self.name}: one number for a whole batch cannot be weighted: return a value "
+                "for each example",
+                where=self.name,
+            )
+        if weight.ndim < values.ndim:
+            values = values.mean(axis=tuple(range(weight.ndim, values.ndim)), dtype=np.float64)
+        weight = weights(self.name, weight, values.shape)
+        part = values.shape[0] / values.size if values.ndim else 1.0
+        self._total += float((values * weight).sum()) * part
+        self._count += float(weight.sum()) * part
+
+    def result(self) -> float:
+        """Return the mean; 0 when nothing was counted."""
+        return self._total / self._count if self._count else 0.0
+
+
+@metric()
+class Mean(Averaged):
+    """The weighted mean of values: ``update_state(values, sample_weight=None)``.
+
+    Example:
+        >>> from edgeml.metrics import Mean
+        >>> mean = Mean("loss")
+        >>> mean.update_state([1.0, 3.0])
+        >>> mean.update_state([5.0], sample_weight=[2.0])
+        >>> mean.result()
+        3.5
+    """
+
+    name: str = "mean"
+
+    def update_state(self, values: Any, sample_weight: Any = None) -> None:
+        """Count values (examples, ...)."""
+        self.add(values, sample_weight)
+
+
+@dataclasses.dataclass(eq=False, repr=False)
+class OfExamples(Averaged):
+    """The mean of what `values` returns for each example."""
+
+    def values(self, y_true: Any, y_pred: Any) -> Any:
+        """Return the metric of each example."""
         raise NotImplementedError
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
@@ -50,84 +193,40 @@ class Metric:
             y_true: Targets.
             y_pred: Outputs.
             sample_weight: Weight of each example, or of each value.
+
+        Raises:
+            ShapeError: targets, outputs or weights do not fit together.
         """
-        raise NotImplementedError
+        self.add(self.values(y_true, y_pred), sample_weight)
 
-    def result(self) -> Any:
-        """Return the metric of all that was counted: a float, or an array."""
-        raise NotImplementedError
 
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """Count a batch, and return the metric of all that was counted."""
-        self.update_state(y_true, y_pred, sample_weight)
-        return self.result()
+class MeanMetricWrapper(OfExamples):
+    """The mean of a function ``fn(y_true, y_pred, **kwargs) -> value of each example``.
+
+    Args:
+        fn: Takes NumPy arrays.
+        name: Its name; by default the function's.
+        **kwargs: Arguments for the function.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.metrics import MeanMetricWrapper
+        >>> within = MeanMetricWrapper(lambda y, p, far: np.abs(y - p) < far, "within", far=0.5)
+        >>> within(np.array([1.0, 2.0]), np.array([1.2, 3.0]))
+        0.5
+    """
+
+    def __init__(self, fn: Callable[..., Any], name: str = "", **kwargs: Any) -> None:
+        super().__init__(name=name or getattr(fn, "__name__", "metric"))
+        self.fn, self.kwargs = fn, kwargs
+
+    def values(self, y_true: Any, y_pred: Any) -> Any:
+        """Return the function's values."""
+        return self.fn(np.asarray(y_true), np.asarray(y_pred), **self.kwargs)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an equal metric."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Metric:
-        """Return the metric that `get_config` described."""
-        return cls(**config)
-
-
-@dataclasses.dataclass
-class Mean(Metric):
-    """The weighted mean of values: the base of most metrics."""
-
-    def reset_state(self) -> None:
-        """Forget all that was counted."""
-        self._total = self._count = 0.0
-
-    def add(self, values: Array, sample_weight: Any) -> None:
-        """Count values, each with its example's weight."""
-        if sample_weight is None:
-            self._total += float(values.sum(dtype=np.float64))
-            self._count += values.size
-            return
-        weight = np.asarray(sample_weight, np.float64)
-        while weight.ndim > values.ndim and weight.shape[-1] == 1:
-            weight = weight[..., 0]
-        weight = weight.reshape(weight.shape + (1,) * (values.ndim - weight.ndim))
-        self._total += float((values * weight).sum())
-        self._count += float(np.broadcast_to(weight, values.shape).sum())
-
-    def values(self, y_true: Array, y_pred: Array) -> Array:
-        """Return the metric of each example."""
-        raise NotImplementedError
-
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Count a batch; see `Metric`."""
-        self.add(self.values(np.asarray(y_true), np.asarray(y_pred)), sample_weight)
-
-    def result(self) -> float:
-        """Return the mean, 0 when nothing was counted."""
-        return self._total / self._count if self._count else 0.0
-
-
-@dataclasses.dataclass
-class MeanMetricWrapper(Mean):
-    """The mean of a function ``fn(y_true, y_pred) -> value of each example``."""
-
-    fn: Callable[[Array, Array], Any] = lambda y_true, y_pred: np.equal(y_true, y_pred)
-
-    def values(self, y_true: Array, y_pred: Array) -> Array:
-        """Return the function's values."""
-        return np.asarray(self.fn(y_true, y_pred), np.float64)
-
-
-_by_name: dict[str, type[Metric]] = {}
-
-
-def named(*names: str) -> Callable[[type[Metric]], type[Metric]]:
-    """Register a metric's class under its own name and others; a decorator."""
-
-    def register(cls: type[Metric]) -> type[Metric]:
-        _by_name.update(dict.fromkeys((*names, snake(cls.__name__)), cls))
-        return cls
-
-    return register
+        return {"fn": self.fn, "name": self.name, **self.kwargs}
 
 
 def get(metric: Any) -> Metric:
@@ -148,8 +247,8 @@ def get(metric: Any) -> Metric:
     if inspect.isclass(metric) and issubclass(metric, Metric):
         return metric()
     if callable(metric):
-        return MeanMetricWrapper(fn=metric, name=getattr(metric, "__name__", "metric"))
-    name = snake(str(metric))
+        return MeanMetricWrapper(metric)
+    name = snake(metric) if isinstance(metric, str) else ""
     if name not in _by_name:
         near = difflib.get_close_matches(name, _by_name, 3) or sorted(_by_name)
         raise ConfigError(f"there is no metric {metric!r}; did you mean {', '.join(near)}?")
@@ -159,16 +258,25 @@ def get(metric: Any) -> Metric:
 def resolve_accuracy(
     loss: str, y_shape: Sequence[int], output_shape: Sequence[int], *, name: str = "accuracy"
 ) -> Metric:
-    """Return what "accuracy" (or "crossentropy") means for a loss and its shapes, as Keras does.
+    """Return what "accuracy" (or "crossentropy") means for a loss and its shapes.
+
+    As in Keras, one output means binary, and class numbers mean sparse; as in TensorFlow.js, so
+    does the loss: several outputs with a binary cross-entropy are several yes-or-no answers.
 
     Args:
-        loss: Name of the loss.
-        y_shape: Shape of the targets.
-        output_shape: Shape of the outputs.
-        name: What was asked for.
+        loss: Name of the loss, in any spelling; "" when it has none.
+        y_shape: Shape of the targets, with the batch.
+        output_shape: Shape of the outputs, with the batch.
+        name: What was asked for: "accuracy", "acc", "crossentropy" or "ce".
+
+    Example:
+        >>> from edgeml.metrics import resolve_accuracy
+        >>> type(resolve_accuracy("mse", (32, 10), (32, 10))).__name__
+        'CategoricalAccuracy'
     """
-    kind = "crossentropy" if name in ("crossentropy", "ce") else "accuracy"
-    if "binary" in loss or output_shape[-1] == 1:
+    kind = "crossentropy" if name.lower() in ("crossentropy", "ce") else "accuracy"
+    loss = snake(loss)
+    if "binary" in loss or len(output_shape) < 2 or output_shape[-1] == 1:
         found = f"binary_{kind}"
     elif "sparse" in loss or len(y_shape) < len(output_shape) or y_shape[-1] == 1:
         found = f"sparse_categorical_{kind}"

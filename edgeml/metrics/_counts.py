@@ -2,148 +2,248 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from edgeml.errors import ConfigError
-from edgeml.metrics._base import Array, Metric, named
+from edgeml.errors import ConfigError, DataError
+from edgeml.metrics._arrays import (
+    Array,
+    check_labels,
+    check_numbers,
+    floats,
+    pair,
+    share,
+    weights,
+)
+from edgeml.metrics._base import Configured, metric
+
+# Below every output: with top_k alone, being among the k largest is all that counts.
+_LOWEST = -1e10
 
 
-@dataclass
-class _Decisions(Metric):
-    thresholds: Any = None
-    top_k: int | None = None
-    class_id: int | None = None
+class _Decisions(Configured):
+    """Counts of decisions, above one or several thresholds."""
 
-    def _limits(self) -> Array:
-        given = 0.5 if self.thresholds is None else self.thresholds
-        return np.atleast_1d(np.asarray(given, np.float64))
+    thresholds: Any
+    top_k: int | None
+    class_id: int | None
 
     def reset_state(self) -> None:
         """Forget all that was counted."""
-        count = len(self._limits())
-        self.true_positives, self.predicted, self.actual = (np.zeros(count) for _ in range(3))
+        given = self.thresholds
+        if given is None:
+            given = 0.5 if self.top_k is None else _LOWEST
+        # Compared as float32, as outputs are: an output of float32(0.3) is not above 0.3.
+        limits = np.atleast_1d(np.asarray(given, np.float32))
+        if self.thresholds is not None and not ((limits >= 0) & (limits <= 1)).all():
+            raise ConfigError(
+                f"{self.name}: thresholds: expected numbers from 0 to 1, received {given}"
+            )
+        self._order = np.argsort(limits, kind="stable")
+        self._limits = limits[self._order]
+        self.true_positives, self.false_positives, self.false_negatives = np.zeros((3, len(limits)))
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Count a batch; see `Metric`."""
-        p = np.asarray(y_pred, np.float64)
-        y = np.asarray(y_true, np.float64).reshape(p.shape)
-        weight = np.ones(len(p)) if sample_weight is None else np.asarray(sample_weight)
-        weight = np.broadcast_to(weight.reshape(-1, *[1] * (p.ndim - 1)), p.shape)
+        """Count a batch.
+
+        Args:
+            y_true: Targets, 0 or 1 (one-hot for several classes), in the outputs' shape.
+            y_pred: Outputs.
+            sample_weight: Weight of each example, or of each value.
+
+        Raises:
+            ShapeError: targets, outputs or weights do not fit together.
+            NonFinite: there is NaN in the outputs.
+        """
+        y, p = pair(self.name, y_true, np.asarray(y_pred, np.float32))
+        check_numbers(self.name, p)
+        w = weights(self.name, sample_weight, p.shape)
         if self.top_k is not None:
             rank = np.argsort(np.argsort(-p, axis=-1, kind="stable"), axis=-1)
             p = np.where(rank < self.top_k, p, -np.inf)
-            limits = np.full(1, -np.inf) if self.thresholds is None else self._limits()
-        else:
-            limits = self._limits()
         if self.class_id is not None:
-            y, p, weight = (a[..., self.class_id] for a in (y, p, weight))
-        actual, p, weight = y.ravel() > 0.5, p.ravel(), weight.ravel()
-        for i, limit in enumerate(limits):
-            positive = p > limit
-            self.true_positives[i] += weight[positive & actual].sum()
-            self.predicted[i] += weight[positive].sum()
-            self.actual[i] += weight[actual].sum()
+            if p.ndim < 2 or not -p.shape[-1] <= self.class_id < p.shape[-1]:
+                raise ConfigError(
+                    f"{self.name}: class_id={self.class_id}: outputs of shape {p.shape} have no "
+                    "such class"
+                )
+            y, p, w = (a[..., self.class_id] for a in (y, p, w))
+        # How many thresholds an output is above: from their histogram all counts follow.
+        above = np.searchsorted(self._limits, p.ravel(), side="left")
+        positive, w, size = y.ravel() != 0, w.ravel(), len(self._limits) + 1
+        found = _at_least(np.bincount(above, w * positive, size))
+        alarms = _at_least(np.bincount(above, w * ~positive, size))
+        self.true_positives[self._order] += found[1:]
+        self.false_positives[self._order] += alarms[1:]
+        self.false_negatives[self._order] += found[0] - found[1:]
 
-    def _share(self, of: Array) -> Any:
-        found = np.divide(self.true_positives, of, out=np.zeros_like(of), where=of > 0)
-        return float(found[0]) if np.ndim(self.thresholds) == 0 else found
+    def _result(self, whole: Array) -> Any:
+        found = share(self.true_positives, whole)
+        return float(found[0]) if len(found) == 1 else found
 
 
-@named()
-@dataclass
+def _at_least(histogram: Array) -> Array:
+    return np.cumsum(histogram[::-1])[::-1]
+
+
+@metric()
 class Precision(_Decisions):
     """Share of the positive decisions that are right.
 
     Args:
-        thresholds: Output above which a decision is positive; a list gives an array.
-        top_k: Count only the `top_k` largest outputs as positive.
+        thresholds: Number from 0 to 1 above which an output is positive, by default 0.5; a list
+            gives an array of results.
+        top_k: Count only the `top_k` largest outputs of each example as positive.
         class_id: Count only this class.
+        name: Its name in history and logs.
+
+    Example:
+        >>> from edgeml.metrics import Precision
+        >>> Precision()([0, 1, 1, 1], [0.9, 0.1, 0.8, 0.7])
+        0.6666666666666666
     """
 
+    thresholds: Any = None
+    top_k: int | None = None
+    class_id: int | None = None
+    direction: ClassVar[str] = "up"
+
     def result(self) -> Any:
-        """Return the precision."""
-        return self._share(self.predicted)
+        """Return the precision: a float, or an array for several thresholds."""
+        return self._result(self.true_positives + self.false_positives)
 
 
-@named()
-@dataclass
+@metric()
 class Recall(_Decisions):
     """Share of the positives that are found.
 
     Args:
-        thresholds: Output above which a decision is positive; a list gives an array.
-        top_k: Count only the `top_k` largest outputs as positive.
+        thresholds: Number from 0 to 1 above which an output is positive, by default 0.5; a list
+            gives an array of results.
+        top_k: Count only the `top_k` largest outputs of each example as positive.
         class_id: Count only this class.
+        name: Its name in history and logs.
+
+    Example:
+        >>> from edgeml.metrics import Recall
+        >>> Recall()([0, 1, 1, 1], [0.9, 0.1, 0.8, 0.7])
+        0.6666666666666666
     """
 
+    thresholds: Any = None
+    top_k: int | None = None
+    class_id: int | None = None
+    direction: ClassVar[str] = "up"
+
     def result(self) -> Any:
-        """Return the recall."""
-        return self._share(self.actual)
+        """Return the recall: a float, or an array for several thresholds."""
+        return self._result(self.true_positives + self.false_negatives)
 
 
-@named("f1", "f1_score")
-@dataclass
-class F1Score(Metric):
-    """Harmonic mean of precision and recall, of one-hot targets.
+@metric("f1")
+class F1Score(Configured):
+    """Harmonic mean of precision and recall of each class.
+
+    Targets are one-hot or several-hot, or class numbers. With a single output set a threshold:
+    without one, the largest output of each example is its positive, and that is the only one.
 
     Args:
-        average: None (one for each class), "micro", "macro" or "weighted".
+        average: None (one score for each class), "micro" (all decisions together), "macro" (the
+            mean of the classes), or "weighted" (the mean by how often they occur).
         threshold: Output above which a class is positive; None: the largest output is.
+        name: Its name in history and logs.
+
+    Example:
+        >>> from edgeml.metrics import F1Score
+        >>> F1Score("macro")([0, 1, 1], [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
+        0.6666666666666666
     """
 
     average: str | None = None
     threshold: float | None = None
+    direction: ClassVar[str] = "up"
 
     def reset_state(self) -> None:
         """Forget all that was counted."""
         if self.average not in (None, "micro", "macro", "weighted"):
-            raise ConfigError(f"average: expected micro, macro or weighted, got {self.average!r}")
-        self._right: Any = 0.0
-        self._predicted: Any = 0.0
-        self._actual: Any = 0.0
+            raise ConfigError(
+                f"{self.name}: average: expected None, 'micro', 'macro' or 'weighted', received "
+                f"{self.average!r}"
+            )
+        if self.threshold is not None and not 0 < self.threshold <= 1:
+            raise ConfigError(
+                f"{self.name}: threshold: expected a number above 0, at most 1, received "
+                f"{self.threshold!r}"
+            )
+        self._right = self._predicted = self._actual = np.zeros(1)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Count a batch; see `Metric`."""
-        p, y = np.asarray(y_pred), np.asarray(y_true, np.float64)
-        if y.ndim == p.ndim - 1 or (y.shape[-1] == 1 and p.shape[-1] > 1):
-            y = np.eye(p.shape[-1])[y.astype(np.int64).reshape(p.shape[:-1])]
+        """Count a batch.
+
+        Args:
+            y_true: Targets (examples, classes), or class numbers (examples,).
+            y_pred: Outputs (examples, classes).
+            sample_weight: Weight of each example.
+
+        Raises:
+            ShapeError: targets, outputs or weights do not fit together.
+            DataError: a class number is not below the number of classes.
+            NonFinite: there is NaN in the outputs.
+        """
+        p = floats(y_pred)
+        p = p.reshape(-1, p.shape[-1]) if p.ndim > 1 else p[:, None]
+        check_numbers(self.name, p)
+        y, p = pair(self.name, _several_hot(self.name, y_true, p), p)
         if self.threshold is None:
             positive = (p == p.max(-1, keepdims=True)) & (np.abs(p) > 1e-9)
         else:
             positive = p > self.threshold
-        weight = 1.0 if sample_weight is None else np.asarray(sample_weight).reshape(-1, 1)
-        self._right = self._right + (positive * y * weight).sum(0)
-        self._predicted = self._predicted + (positive * weight).sum(0)
-        self._actual = self._actual + (y * weight).sum(0)
+        w = weights(self.name, sample_weight, p.shape)
+        self._right = self._right + (positive * y * w).sum(0, dtype=np.float64)
+        self._predicted = self._predicted + (positive * w).sum(0, dtype=np.float64)
+        self._actual = self._actual + (y * w).sum(0, dtype=np.float64)
 
     def result(self) -> Any:
-        """Return the score: an array when `average` is None."""
-        right, predicted, actual = (
-            np.atleast_1d(a) for a in (self._right, self._predicted, self._actual)
-        )
+        """Return the score: a float, or an array of one for each class when `average` is None."""
+        right, both, actual = self._right, self._predicted + self._actual, self._actual
         if self.average == "micro":
-            right, predicted, actual = right.sum(), predicted.sum(), actual.sum()
-        score = 2.0 * right / np.maximum(predicted + actual, 1e-7)
+            right, both = right.sum(keepdims=True), both.sum(keepdims=True)
+        score = share(2.0 * right, both)
         if self.average is None:
             return score
         if self.average == "weighted":
-            return float((score * actual).sum() / max(actual.sum(), 1e-7))
-        return float(np.mean(score))
+            return float(share((score * actual).sum(), actual.sum()))
+        return float(score.mean())
 
 
-@named()
-@dataclass
-class ConfusionMatrix(Metric):
+def _several_hot(name: str, y_true: Any, p: Array) -> Array:
+    y = np.asarray(y_true)
+    if y.size * p.shape[-1] == p.size and p.shape[-1] > 1:
+        numbers = y.astype(np.int64).ravel()
+        check_labels(name, numbers, p.shape[-1])
+        return np.equal(numbers[:, None], np.arange(p.shape[-1]))
+    return y.reshape(-1, y.shape[-1]) if y.ndim > 2 else y
+
+
+@metric()
+class ConfusionMatrix(Configured):
     """How often each class (row) was taken for each other (column).
 
     Args:
-        num_classes: Number of classes; None: as many as there are outputs.
+        num_classes: Number of classes; None: as many as there are outputs, two for a single one.
+        threshold: For a single output: above it is class 1.
+        name: Its name in history and logs.
+
+    Example:
+        >>> from edgeml.metrics import ConfusionMatrix
+        >>> ConfusionMatrix()([0, 1, 1], [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
+        array([[1., 0.],
+               [1., 1.]])
     """
 
     num_classes: int | None = None
+    threshold: float = 0.5
 
     def reset_state(self) -> None:
         """Forget all that was counted."""
@@ -151,82 +251,39 @@ class ConfusionMatrix(Metric):
         self._matrix = np.zeros((size, size))
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Count a batch; see `Metric`."""
-        p, y = np.asarray(y_pred), np.asarray(y_true)
-        size = self.num_classes or max(p.shape[-1], 2)
-        if not len(self._matrix):
-            self._matrix = np.zeros((size, size))
+        """Count a batch.
+
+        Args:
+            y_true: Class numbers, or one-hot targets in the outputs' shape.
+            y_pred: Outputs: a value for each class; one value; or class numbers (integers).
+            sample_weight: Weight of each example.
+
+        Raises:
+            ShapeError: targets, outputs or weights do not fit together.
+            DataError: a class number is not below the number of classes.
+            NonFinite: there is NaN in the outputs.
+        """
+        y, p = np.asarray(y_true), np.asarray(y_pred)
+        if p.dtype.kind == "f":
+            check_numbers(self.name, p)
+        size = self.num_classes or 2
         if p.ndim > 1 and p.shape[-1] > 1:
-            if y.shape == p.shape:
-                y = y.argmax(-1)
+            size = self.num_classes or p.shape[-1]
+            y = y.argmax(-1) if y.shape == p.shape else y
             p = p.argmax(-1)
         elif p.dtype.kind == "f":
-            p = p > 0.5
-        weight = np.ones(y.size) if sample_weight is None else np.asarray(sample_weight).ravel()
-        places = (y.ravel().astype(np.int64), p.ravel().astype(np.int64))
-        np.add.at(self._matrix, places, weight)
+            p = p > self.threshold
+        elif self.num_classes is None:
+            raise DataError(f"{self.name}: set num_classes: outputs are class numbers")
+        actual, decided = (a.astype(np.int64).ravel() for a in pair(self.name, y, p))
+        check_labels(self.name, actual, size)
+        check_labels(self.name, decided, size)
+        w = None if sample_weight is None else weights(self.name, sample_weight, p.shape).ravel()
+        if len(self._matrix) != size:
+            self._matrix = np.zeros((size, size))
+        counts = np.bincount(actual * size + decided, w, size * size)
+        self._matrix += counts.reshape(size, size)
 
     def result(self) -> Array:
-        """Return the matrix: targets by decisions."""
+        """Return the matrix (classes, classes): targets by decisions."""
         return self._matrix.copy()
-
-
-@named()
-@dataclass
-class AUC(Metric):
-    """Area under the ROC or the precision-recall curve, at fixed thresholds as Keras has it.
-
-    Args:
-        num_thresholds: Number of thresholds between 0 and 1.
-        curve: "ROC" or "PR".
-        from_logits: Whether outputs are before the sigmoid.
-    """
-
-    num_thresholds: int = 200
-    curve: str = "ROC"
-    from_logits: bool = False
-
-    def reset_state(self) -> None:
-        """Forget all that was counted."""
-        if self.curve not in ("ROC", "PR") or self.num_thresholds < 2:
-            raise ConfigError("AUC: curve is 'ROC' or 'PR', num_thresholds at least 2")
-        inner = np.arange(1, self.num_thresholds - 1) / (self.num_thresholds - 1)
-        self._limits = np.concatenate([[-1e-7], inner, [1.0 + 1e-7]])
-        self._positives, self._negatives = (np.zeros(self.num_thresholds + 1) for _ in range(2))
-
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Count a batch; see `Metric`."""
-        p = np.asarray(y_pred, np.float64)
-        y = np.asarray(y_true).reshape(p.shape)
-        if self.from_logits:
-            p = 1.0 / (1.0 + np.exp(-p))
-        weight = np.ones(len(p)) if sample_weight is None else np.asarray(sample_weight)
-        weight = np.broadcast_to(weight.reshape(-1, *[1] * (p.ndim - 1)), p.shape).ravel()
-        # How many thresholds an output is above: a histogram, from which all counts follow.
-        above = np.searchsorted(self._limits, p.ravel(), side="left")
-        size, positive = self.num_thresholds + 1, y.ravel() > 0.5
-        self._positives += np.bincount(above, weight * positive, size)
-        self._negatives += np.bincount(above, weight * ~positive, size)
-
-    def result(self) -> float:
-        """Return the area."""
-        tp = np.cumsum(self._positives[::-1])[::-1][1:]
-        fp = np.cumsum(self._negatives[::-1])[::-1][1:]
-        positives, negatives = self._positives.sum(), self._negatives.sum()
-        if self.curve == "ROC":
-            x = fp / negatives if negatives else np.zeros_like(fp)
-            y = tp / positives if positives else np.zeros_like(tp)
-            return float(np.sum((x[:-1] - x[1:]) * (y[:-1] + y[1:]) / 2.0))
-        return _pr_area(tp, fp, positives)
-
-
-def _pr_area(tp: Array, fp: Array, positives: float) -> float:
-    """Interpolate between thresholds as Davis and Goadrich (2006) do, which Keras follows."""
-    dtp, p = tp[:-1] - tp[1:], tp + fp
-    dp = p[:-1] - p[1:]
-    slope = np.divide(dtp, dp, out=np.zeros_like(dtp), where=dp > 0)
-    intercept = tp[1:] - slope * p[1:]
-    both = (p[:-1] > 0) & (p[1:] > 0)
-    ratio = np.divide(p[:-1], p[1:], out=np.ones_like(dtp), where=both)
-    area = slope * (dtp + intercept * np.log(ratio))
-    return float(area.sum() / positives) if positives else 0.0

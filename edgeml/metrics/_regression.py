@@ -1,165 +1,150 @@
-"""Metrics of numbers, and the cross-entropies as metrics."""
+"""Metrics of numbers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from edgeml.metrics._accuracy import alike, labels_of
-from edgeml.metrics._base import Array, Mean, Metric, named
+from edgeml.errors import ConfigError
+from edgeml.metrics._arrays import EPSILON, Array, pair, weights
+from edgeml.metrics._base import Configured, OfExamples, metric
 
-_EPSILON = 1e-7
 
-
-@named("mse")
-@dataclass
-class MeanSquaredError(Mean):
+@metric("mse")
+class MeanSquaredError(OfExamples):
     """Mean of ``(y_true - y_pred) ** 2``."""
 
-    def values(self, y_true: Array, y_pred: Array) -> Array:
-        """Return the mean of each example."""
-        return _rows((y_pred - alike(y_true, y_pred)) ** 2)
+    name: str = "mean_squared_error"
+    direction: ClassVar[str] = "down"
+
+    def values(self, y_true: Any, y_pred: Any) -> Array:
+        """Return the square of each difference."""
+        y, p = pair(self.name, y_true, y_pred)
+        return np.asarray(np.square(p - y))
 
 
-@named("rmse")
-@dataclass
+@metric("rmse")
 class RootMeanSquaredError(MeanSquaredError):
     """Root of the mean of ``(y_true - y_pred) ** 2``."""
 
+    name: str = "root_mean_squared_error"
+
     def result(self) -> float:
-        """Return the root."""
+        """Return the root of the mean; 0 when nothing was counted."""
         return float(np.sqrt(super().result()))
 
 
-@named("mae")
-@dataclass
-class MeanAbsoluteError(Mean):
+@metric("mae")
+class MeanAbsoluteError(OfExamples):
     """Mean of ``|y_true - y_pred|``."""
 
-    def values(self, y_true: Array, y_pred: Array) -> Array:
-        """Return the mean of each example."""
-        return _rows(np.abs(y_pred - alike(y_true, y_pred)))
+    name: str = "mean_absolute_error"
+    direction: ClassVar[str] = "down"
+
+    def values(self, y_true: Any, y_pred: Any) -> Array:
+        """Return each difference."""
+        y, p = pair(self.name, y_true, y_pred)
+        return np.asarray(np.abs(p - y))
 
 
-@named("mape")
-@dataclass
-class MeanAbsolutePercentageError(Mean):
-    """Mean of ``100 |y_true - y_pred| / |y_true|``."""
+@metric("mape")
+class MeanAbsolutePercentageError(OfExamples):
+    """Mean of ``100 |y_true - y_pred| / |y_true|``, in percent."""
 
-    def values(self, y_true: Array, y_pred: Array) -> Array:
-        """Return the mean of each example."""
-        y = alike(y_true, y_pred)
-        return 100.0 * _rows(np.abs(y - y_pred) / np.maximum(np.abs(y), _EPSILON))
+    name: str = "mean_absolute_percentage_error"
+    direction: ClassVar[str] = "down"
 
-
-@named("cosine_proximity")
-@dataclass
-class CosineSimilarity(Mean):
-    """Mean cosine of the angle between target and output."""
-
-    def values(self, y_true: Array, y_pred: Array) -> Array:
-        """Return the cosine of each example."""
-
-        def unit(x: Array) -> Array:
-            return np.asarray(x / np.sqrt(np.maximum((x * x).sum(-1, keepdims=True), _EPSILON)))
-
-        return np.asarray((unit(y_true.astype(np.float64)) * unit(y_pred)).sum(-1))
+    def values(self, y_true: Any, y_pred: Any) -> Array:
+        """Return each difference, in percent of its target."""
+        y, p = pair(self.name, y_true, y_pred)
+        return np.asarray(100.0 * np.abs(y - p) / np.maximum(np.abs(y), EPSILON))
 
 
-@named("r2")
-@dataclass
-class R2Score(Metric):
-    """Share of the targets' variance that the outputs explain; the mean over several targets."""
+@metric("cosine_proximity")
+class CosineSimilarity(OfExamples):
+    """Mean cosine of the angle between target and output: 1 same, 0 orthogonal, -1 opposite.
+
+    Args:
+        axis: Axis of the vectors.
+    """
+
+    name: str = "cosine_similarity"
+    axis: int = -1
+    direction: ClassVar[str] = "up"
+
+    def values(self, y_true: Any, y_pred: Any) -> Array:
+        """Return the cosine of each pair of vectors."""
+        y, p = (self._unit(a.astype(np.float64)) for a in pair(self.name, y_true, y_pred))
+        return np.asarray((y * p).sum(self.axis))
+
+    def _unit(self, x: Array) -> Array:
+        norm = np.sqrt(np.square(x).sum(self.axis, keepdims=True))
+        return np.asarray(x / np.maximum(norm, EPSILON))
+
+
+@metric("r2")
+class R2Score(Configured):
+    """Share of the targets' variance that the outputs explain; 1 at best.
+
+    Targets that do not vary score 1 when met exactly, else 0.
+
+    Args:
+        class_aggregation: Of several targets, "uniform_average" (their mean),
+            "variance_weighted_average", or None (one score for each).
+        num_regressors: Number of inputs, for the adjusted score; 0: the plain one.
+        name: Its name in history and logs.
+
+    Example:
+        >>> from edgeml.metrics import R2Score
+        >>> R2Score()([1.0, 2.0, 3.0], [1.0, 2.0, 2.0])
+        0.5
+    """
+
+    class_aggregation: str | None = "uniform_average"
+    num_regressors: int = 0
+    direction: ClassVar[str] = "up"
 
     def reset_state(self) -> None:
         """Forget all that was counted."""
-        self._count: Any = 0.0
-        self._sum: Any = 0.0
-        self._square: Any = 0.0
-        self._error: Any = 0.0
+        if self.class_aggregation not in (None, "uniform_average", "variance_weighted_average"):
+            raise ConfigError(
+                "class_aggregation: expected 'uniform_average', 'variance_weighted_average' or "
+                f"None, received {self.class_aggregation!r}"
+            )
+        self._examples = 0
+        self._count = self._mean = self._spread = self._error = np.zeros(())
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Count a batch; see `Metric`."""
-        predicted = np.asarray(y_pred, np.float64)
-        y = alike(np.asarray(y_true, np.float64), predicted)
-        weight = np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight)
-        weight = weight.reshape(-1, *[1] * (y.ndim - 1))
-        self._count = self._count + weight.sum(0)
-        self._sum = self._sum + (y * weight).sum(0)
-        self._square = self._square + (y * y * weight).sum(0)
-        self._error = self._error + ((y - predicted) ** 2 * weight).sum(0)
+        """Count a batch: targets and outputs (examples,) or (examples, targets)."""
+        y, p = (a.astype(np.float64) for a in pair(self.name, y_true, y_pred))
+        if not len(y):
+            return
+        w = weights(self.name, sample_weight, y.shape)
+        # Sums of squares would lose all digits where targets are large and vary little: batches
+        # are merged by their means (Chan, Golub and LeVeque).
+        count = w.sum(0)
+        mean = np.divide((y * w).sum(0), count, out=np.zeros(y.shape[1:]), where=count > 0)
+        total = self._count + count
+        share = np.divide(count, total, out=np.zeros(y.shape[1:]), where=total > 0)
+        away = mean - self._mean
+        self._spread = self._spread + (w * (y - mean) ** 2).sum(0) + away**2 * self._count * share
+        self._mean = self._mean + away * share
+        self._error = self._error + (w * (y - p) ** 2).sum(0)
+        self._count, self._examples = total, self._examples + len(y)
 
-    def result(self) -> float:
-        """Return the score; 0 when the targets do not vary."""
+    def result(self) -> Any:
+        """Return the score: a float, or an array when `class_aggregation` is None."""
         if not np.any(self._count):
             return 0.0
-        spread = self._square - self._sum**2 / self._count
-        score = np.where(spread > 0, 1.0 - self._error / np.where(spread > 0, spread, 1.0), 0.0)
-        return float(np.mean(score))
-
-
-@named("bce")
-@dataclass
-class BinaryCrossentropy(Mean):
-    """Cross-entropy of yes-or-no targets.
-
-    Args:
-        from_logits: Whether outputs are before the sigmoid.
-    """
-
-    from_logits: bool = False
-
-    def values(self, y_true: Array, y_pred: Array) -> Array:
-        """Return the mean of each example."""
-        y = alike(y_true, y_pred)
-        p = 1.0 / (1.0 + np.exp(-y_pred)) if self.from_logits else y_pred
-        p = np.clip(p, _EPSILON, 1.0 - _EPSILON)
-        return _rows(-(y * np.log(p) + (1.0 - y) * np.log(1.0 - p)))
-
-
-@named("cce")
-@dataclass
-class CategoricalCrossentropy(Mean):
-    """Cross-entropy of one-hot targets.
-
-    Args:
-        from_logits: Whether outputs are before the softmax.
-    """
-
-    from_logits: bool = False
-
-    def values(self, y_true: Array, y_pred: Array) -> Array:
-        """Return the cross-entropy of each example."""
-        return np.asarray(-(y_true * _log_p(y_pred, self.from_logits)).sum(-1))
-
-
-@named("scce")
-@dataclass
-class SparseCategoricalCrossentropy(Mean):
-    """Cross-entropy of class numbers.
-
-    Args:
-        from_logits: Whether outputs are before the softmax.
-    """
-
-    from_logits: bool = False
-
-    def values(self, y_true: Array, y_pred: Array) -> Array:
-        """Return the cross-entropy of each example."""
-        labels = labels_of(y_true, y_pred).astype(np.int64)
-        log_p = _log_p(y_pred, self.from_logits)
-        return -np.take_along_axis(log_p, labels[..., None], -1)[..., 0]
-
-
-def _log_p(y_pred: Array, from_logits: bool) -> Array:
-    if from_logits:
-        shifted = y_pred - y_pred.max(-1, keepdims=True)
-        return np.asarray(shifted - np.log(np.exp(shifted).sum(-1, keepdims=True)))
-    p = y_pred / y_pred.sum(-1, keepdims=True)
-    return np.asarray(np.log(np.clip(p, _EPSILON, 1.0 - _EPSILON)))
-
-
-def _rows(values: Array) -> Array:
-    return np.asarray(values.mean(axis=-1) if values.ndim > 1 else values)
+        varies = self._spread > 0
+        lost = np.divide(self._error, self._spread, out=np.ones(np.shape(varies)), where=varies)
+        score: Any = 1.0 - np.where(varies, lost, self._error > 0)
+        if self.class_aggregation == "variance_weighted_average" and np.any(varies):
+            score = np.average(score, weights=self._spread)
+        elif self.class_aggregation is not None:
+            score = np.mean(score)
+        free = self._examples * np.size(self._mean) - self.num_regressors - 1
+        if self.num_regressors and free > 0:
+            score = 1.0 - (1.0 - score) * (free + self.num_regressors) / free
+        return float(score) if np.ndim(score) == 0 else score
