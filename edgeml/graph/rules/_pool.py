@@ -108,8 +108,10 @@ def _spread(node: Node, op: str, g: Tensor, *names: str, **fixed: int) -> Tensor
 @rule("GlobalAveragePool")
 def global_average_pool(node: Node, g: Tensor) -> Grads:
     shape = node.x.static_shape
-    count = max(int(np.prod(shape[2:])), 1)
-    return (emit("Expand", g * (1.0 / count), np.array(shape, np.int64)),)
+    channels, count = shape[0] * shape[1], int(np.prod(shape[2:]))
+    # A product with a row of numbers: Expand takes six times as long for 1280x7x7 at batch 32.
+    share = np.full((1, count), 1.0 / max(count, 1), g.dtype)
+    return (reshape(emit("MatMul", reshape(g, channels, 1), share), *shape),)
 
 
 @rule("GlobalMaxPool")
