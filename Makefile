@@ -1,4 +1,4 @@
-# make demo | test | lint | bench | docs | clean
+# make demo | test | oracles | lint | bench | docs | clean
 #
 # Everything lives in .venv; nothing outside the repository is touched, except that
 # `make test` adds Debian packages (a broker, a sound server …) when it may.
@@ -11,11 +11,12 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench docs clean
+.PHONY: help demo test oracles lint bench docs clean
 
 help:
 	@echo 'make demo    stream video, audio and sensors through models, print the events'
 	@echo 'make test    run the tests'
+	@echo 'make oracles install PyTorch and Keras, which the tests of numerics compare with'
 	@echo 'make lint    check style and types'
 	@echo 'make bench   measure against peers, refresh docs/benchmarks.md'
 	@echo 'make docs    build the documentation into site/'
@@ -28,12 +29,14 @@ test: $(VENV)/.has-test
 	@scripts/install-system-packages
 	@exec $(BIN)/pytest $(ARGS)
 
+oracles: $(VENV)/.has-test $(VENV)/.has-oracles
+
 lint: $(VENV)/.has-test $(VENV)/.has-lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.has-test
+bench: $(VENV)/.has-test $(VENV)/.has-oracles
 	@exec $(BIN)/python scripts/bench $(ARGS)
 
 docs: $(VENV)/.has-test $(VENV)/.has-docs

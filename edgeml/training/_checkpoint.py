@@ -35,7 +35,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
         CheckpointError: it is missing, damaged or of a newer schema.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         values = json.loads(arrays.pop("values").tobytes())
     except FileNotFoundError as error:

@@ -122,8 +122,7 @@ def _epoch(
     rng = np.random.default_rng([plan.seed, epoch]) if plan.shuffle else None
     scores.reset()
     number = plan.start_batch if epoch == plan.initial_epoch else 0
-    done = 0
-    for batch in plan.data.batches(rng, number):
+    for done, batch in enumerate(plan.data.batches(rng, number)):
         if plan.steps_per_epoch is not None and done >= plan.steps_per_epoch:
             break
         weighted = with_class_weight(batch, plan.class_weight)
@@ -134,10 +133,9 @@ def _epoch(
         scores.add(loss, outputs, weighted)
         callbacks.on_train_batch_end(number, scores.result() if callbacks.wants_logs else None)
         number += 1
-        done += 1
         if model.stop_training:
             break
-    if not done:
+    if not number:  # a resumed epoch may have had its last batch already
         raise DataError("the dataset is empty: expected at least one batch")
     return scores.result()
 

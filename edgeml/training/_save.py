@@ -17,6 +17,7 @@ from edgeml.graph._tree import leaves, map_leaves
 from edgeml.layers._config import deserialize, serialize
 from edgeml.layers._functional import Input, replay
 from edgeml.layers._layer import Call, Layer, shape_of
+from edgeml.layers._parameter import Parameter
 from edgeml.training._files import write_atomically
 from edgeml.training._model import Model, Sequential
 
@@ -52,15 +53,18 @@ def save(model: Model, path: Path) -> None:
     graph = inference_graph(model)
     names: dict[Tensor, str] = {}
     proto = to_onnx(graph, name=model.name, names=names)
+    index = {id(parameter): i for i, parameter in enumerate(model.weights)}
     parameters = {
-        names[tensor]: {
-            "path": tensor.parameter.path, "shape": list(tensor.parameter.shape),
-            "trainable": tensor.parameter.trainable,
-        }
-        for tensor in graph.parameters if tensor in names
-    }  # fmt: skip
-    kept = {name: entry["path"] for name, entry in parameters.items()}
-    _add_unused(proto, model, set(kept.values()), parameters)
+        names[tensor]: _described(tensor.parameter, index[id(tensor.parameter)])
+        for tensor in graph.parameters
+        if tensor in names
+    }
+    seen = {entry["index"] for entry in parameters.values()}
+    for i, parameter in enumerate(model.weights):
+        if i not in seen:  # not used by inference: loading gives it back all the same
+            name = f"unused/{parameter.path}"
+            proto.graph.initializer.append(onnx().numpy_helper.from_array(parameter.value, name))
+            parameters[name] = _described(parameter, i)
     for key, value in (
         ("edgeml.schema", SCHEMA), ("edgeml.layers", describe(model)),
         ("edgeml.parameters", parameters),
@@ -71,14 +75,11 @@ def save(model: Model, path: Path) -> None:
     write_atomically(path, lambda file: _write(file, content))
 
 
-def _add_unused(proto: Any, model: Model, seen: set[str], parameters: dict[str, Any]) -> None:
-    """Keep parameters that inference does not use: loading gives all of them back."""
-    for parameter in model.weights:
-        if parameter.path not in seen:
-            name = f"unused/{parameter.path}"
-            proto.graph.initializer.append(onnx().numpy_helper.from_array(parameter.value, name))
-            parameters[name] = {"path": parameter.path, "shape": list(parameter.shape),
-                                "trainable": parameter.trainable}  # fmt: skip
+def _described(parameter: Parameter, index: int) -> dict[str, Any]:
+    return {
+        "index": index, "path": parameter.path, "shape": list(parameter.shape),
+        "trainable": parameter.trainable,
+    }  # fmt: skip
 
 
 def _write(file: Any, content: bytes) -> None:
@@ -256,9 +257,7 @@ def load_model(path: Any) -> Model:
     _ensure_built(model, proto)
     arrays = {t.name: onnx().numpy_helper.to_array(t) for t in proto.graph.initializer}
     described = json.loads(metadata["edgeml.parameters"])
-    # Paths hold automatic names, which may count on; the order of weights does not change.
-    values = {entry["path"]: arrays[name] for name, entry in described.items()}
-    _set_by_path(model, values)
+    _set_weights(model, described, arrays)
     return model
 
 
@@ -273,14 +272,16 @@ def _ensure_built(model: Model, proto: Any) -> None:
     model.build_from({str(name): (shape, dtype) for name, shape, dtype in shapes})
 
 
-def _set_by_path(model: Model, values: dict[str, Any]) -> None:
-    by_path = {p.path: p for p in model.weights}
-    if set(by_path) == set(values):
-        for path, value in values.items():
-            by_path[path].value = value
-        return
-    missing = sorted(set(by_path) ^ set(values))
-    raise ModelFormatError(f"the file's weights are not those of its layers: {missing[0]!r}")
+def _set_weights(model: Model, described: dict[str, Any], arrays: dict[str, Any]) -> None:
+    """Set the weights by their place: automatic names count on from model to model."""
+    own = model.weights
+    places = {entry["index"]: name for name, entry in described.items()}
+    if sorted(places) != list(range(len(own))):
+        raise ModelFormatError(
+            f"the file holds {len(places)} weights, and its layers have {len(own)}"
+        )
+    for i, parameter in enumerate(own):
+        parameter.value = arrays[places[i]]
 
 
 class OnnxGraph(Layer):
@@ -345,7 +346,7 @@ def load_weights(model: Model, path: Path) -> None:
         model.set_weights(load_model(path).get_weights())
         return
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except FileNotFoundError as error:
         raise ModelNotFound(f"there is no file {path}", path=str(path)) from error

@@ -273,7 +273,7 @@ def cast_like(node: Node, g: Tensor) -> Grads:
 
 
 @rule("Dropout")
-def dropout(node: Node, g: Tensor) -> Grads:
+def dropout(node: Node, g: Tensor, _mask: Tensor | None = None) -> Grads:
     mode, ratio = node.input(2), node.input(1)
     if mode is None or (mode.value is not None and not mode.value.any()):
         return (g,)
