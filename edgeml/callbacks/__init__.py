@@ -1,15 +1,10 @@
 """Callbacks by Keras's names: what is told how training goes, and may steer it."""
 
 from edgeml.callbacks._base import Callback, CallbackList, LambdaCallback
+from edgeml.callbacks._files import CSVLogger, ModelCheckpoint
 from edgeml.callbacks._history import History
-from edgeml.callbacks._monitors import (
-    EarlyStopping,
-    ModelCheckpoint,
-    Monitor,
-    ReduceLROnPlateau,
-    TerminateOnNaN,
-)
-from edgeml.callbacks._others import CSVLogger, LearningRateScheduler
+from edgeml.callbacks._monitors import EarlyStopping, Monitor, ReduceLROnPlateau, TerminateOnNaN
+from edgeml.callbacks._rate import LearningRateScheduler
 
 __all__ = [
     "CSVLogger",
