@@ -26,15 +26,13 @@ from edgeml.layers._config import (
 )  # fmt: skip
 from edgeml.layers._conv import (
     Conv1D,
-    Conv1DTranspose,
     Conv2D,
-    Conv2DTranspose,
     Conv3D,
+)  # fmt: skip
+from edgeml.layers._conv_transpose import (
+    Conv1DTranspose,
+    Conv2DTranspose,
     Conv3DTranspose,
-    DepthwiseConv1D,
-    DepthwiseConv2D,
-    SeparableConv1D,
-    SeparableConv2D,
 )  # fmt: skip
 from edgeml.layers._dense import (
     Dense,
@@ -45,6 +43,14 @@ from edgeml.layers._embedding import (
 )  # fmt: skip
 from edgeml.layers._functional import (
     Input,
+)  # fmt: skip
+from edgeml.layers._global_pool import (
+    GlobalAveragePooling1D,
+    GlobalAveragePooling2D,
+    GlobalAveragePooling3D,
+    GlobalMaxPooling1D,
+    GlobalMaxPooling2D,
+    GlobalMaxPooling3D,
 )  # fmt: skip
 from edgeml.layers._layer import (
     Layer,
@@ -74,12 +80,6 @@ from edgeml.layers._pool import (
     AveragePooling1D,
     AveragePooling2D,
     AveragePooling3D,
-    GlobalAveragePooling1D,
-    GlobalAveragePooling2D,
-    GlobalAveragePooling3D,
-    GlobalMaxPooling1D,
-    GlobalMaxPooling2D,
-    GlobalMaxPooling3D,
     MaxPooling1D,
     MaxPooling2D,
     MaxPooling3D,
@@ -93,6 +93,12 @@ from edgeml.layers._recurrent import (
 )  # fmt: skip
 from edgeml.layers._regularizers import (
     L1L2,
+)  # fmt: skip
+from edgeml.layers._separable import (
+    DepthwiseConv1D,
+    DepthwiseConv2D,
+    SeparableConv1D,
+    SeparableConv2D,
 )  # fmt: skip
 from edgeml.layers._shape import (
     Cropping1D,

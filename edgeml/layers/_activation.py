@@ -29,7 +29,7 @@ class Activation(Layer):
     def call(self, x: Tensor) -> Tensor:
         """Return the activated input."""
         fn = activations.get(self.activation)
-        if activations.is_known(fn) and fn not in activations.OVER_LAST_AXIS:
+        if activations.is_elementwise(fn):
             return under_layout(fn, x)
         return fn(x)
 

@@ -24,6 +24,13 @@ _BY_NAME: dict[str, Callable[[Tensor], Tensor]] = {
     "softplus": ops.softplus, "softsign": ops.softsign, "tanh": ops.tanh, "exponential": ops.exp,
     "silu": ops.silu, "swish": ops.silu, "mish": ops.mish, "softmax": ops.softmax,
     "log_softmax": ops.log_softmax,
+    "log_sigmoid": lambda x: -ops.softplus(-x), "hard_tanh": lambda x: ops.clip(x, -1.0, 1.0),
+    "tanh_shrink": lambda x: x - ops.tanh(x),
+    "hard_shrink": lambda x: ops.where(ops.absolute(x) > 0.5, x, 0.0),
+    "soft_shrink": lambda x: ops.sign(x) * ops.relu(ops.absolute(x) - 0.5),
+    "squareplus": lambda x: (x + ops.sqrt(x * x + 4.0)) * 0.5,
+    "sparse_sigmoid": lambda x: ops.clip((x + 1.0) * 0.5, 0.0, 1.0),
+    "sparse_plus": lambda x: ops.where(x > 1.0, x, ops.square(ops.relu(x + 1.0)) * 0.25),
     "hard_silu": lambda x: x * ops.hard_sigmoid(x), "hard_swish": lambda x: x * ops.hard_sigmoid(x),
 }  # fmt: skip
 
@@ -46,10 +53,8 @@ def get(activation: Any) -> Callable[[Tensor], Tensor]:
     return _BY_NAME[name]
 
 
-OVER_LAST_AXIS = (ops.softmax, ops.log_softmax)
-"""Activations that are not elementwise."""
-
-
-def is_known(fn: Callable[[Tensor], Tensor]) -> bool:
-    """Return whether an activation is one of ours, of which we know how it works."""
+def is_elementwise(fn: Callable[[Tensor], Tensor]) -> bool:
+    """Return whether it is one of ours that sees each value by itself."""
+    if fn in (ops.softmax, ops.log_softmax):
+        return False
     return fn is linear or fn in _BY_NAME.values()

@@ -7,6 +7,7 @@ import functools
 import inspect
 import itertools
 import re
+import weakref
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, dataclass_transform
@@ -16,7 +17,7 @@ import numpy as np
 from edgeml import initializers
 from edgeml._names import snake
 from edgeml.errors import ShapeError
-from edgeml.graph import Graph, Tensor, current_graph, emit, function
+from edgeml.graph import Graph, Tensor, as_tensor, current_graph, emit, function
 from edgeml.graph._tree import leaves, map_leaves
 from edgeml.layers import _regularizers as regularizers
 from edgeml.layers._config import serialize
@@ -103,8 +104,11 @@ class Layer:
         """Return the layer's output; may take ``training`` and ``mask``, too."""
         raise NotImplementedError(f"{type(self).__name__} has no call(self, x)")
 
-    def compute_mask(self, x: Any, mask: Tensor | None) -> Tensor | None:
-        """Return the mask of the output: by default the input's, where the steps are the same."""
+    def compute_mask(self, x: Any, mask: Tensor | None) -> Any:
+        """Return the mask of the output, or a list with one (or None) for each of several.
+
+        By default the input's, where the steps are the same.
+        """
         return mask
 
     def add_weight(
@@ -140,6 +144,13 @@ class Layer:
         graph = value.graph.root()
         graph.updates[graph.parameter(parameter)] = value
 
+    def latest(self, parameter: Parameter) -> Tensor:
+        """Return a state parameter's value after the calls of this layer so far."""
+        graph = current_graph()
+        assert graph is not None
+        tensor: Tensor = graph.root().parameter(parameter)
+        return graph.root().updates.get(tensor, tensor)
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Apply the layer to tensors; to arrays, at once."""
         tensors = [value for value in leaves([args, kwargs]) if isinstance(value, Tensor)]
@@ -173,10 +184,12 @@ class Layer:
                 kwargs = {**kwargs, "training": graph.training}
             first = next(iter(leaves(args)), None)
             mask = graph.masks.get(first) if isinstance(first, Tensor) else None
-            if "mask" in accepted and kwargs.get("mask") is None:
+            if "mask" in accepted:
+                given = kwargs.get("mask")
+                mask = mask if given is None else as_tensor(given)
                 kwargs = {**kwargs, "mask": mask}
             result = self.call(*args, **kwargs)
-            self._add_regularization(graph)
+            self._add_penalties(graph, result)
         except ShapeError as error:
             if hasattr(error, "layer"):
                 raise
@@ -185,8 +198,9 @@ class Layer:
             graph.scope, graph.training = outer, training
         if self.supports_masking:
             out = self.compute_mask(args[0] if args else None, mask)
-            if out is not None:
-                graph.masks.update(dict.fromkeys(leaves(result), out))
+            made = leaves(result)
+            each = out if isinstance(out, list) else [out] * len(made)
+            graph.masks.update({y: m for y, m in zip(made, each, strict=True) if m is not None})
         return result
 
     def _eagerly(self) -> Any:
@@ -197,8 +211,16 @@ class Layer:
     def _regularized(self) -> list[tuple[Parameter, Any]]:
         return self.__dict__.setdefault("_regularizers", [])  # type: ignore[no-any-return]
 
-    def _add_regularization(self, graph: Graph) -> None:
-        if graph.training:
+    def _add_penalties(self, graph: Graph, result: Any) -> None:
+        if not graph.training:
+            return
+        activity = regularizers.get(getattr(self, "activity_regularizer", None))
+        if activity is not None:
+            for y in leaves(result):  # as a mean over the batch: its size makes no difference
+                self.add_loss(activity(y) * (1.0 / y.static_shape[0]))
+        before = self.__dict__.get("_penalized")
+        if before is None or before() is not graph:  # once, however often the layer is used
+            self._penalized = weakref.ref(graph)
             for parameter, regularizer in self._regularized():
                 self.add_loss(regularizer(graph.parameter(parameter)))
 

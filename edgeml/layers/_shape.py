@@ -10,9 +10,9 @@ import numpy as np
 from edgeml import ops
 from edgeml.errors import ConfigError, ShapeError
 from edgeml.graph import Tensor, emit
-from edgeml.layers._conv import spread
 from edgeml.layers._layer import Layer
 from edgeml.layers._layout import reshape_rest, under_layout
+from edgeml.layers._windows import spread
 
 
 class Flatten(Layer):
