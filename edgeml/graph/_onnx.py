@@ -242,7 +242,8 @@ def _fold(
             if tensor is not None and (value is None or value.size > _FOLD):
                 return None
             values.append(value)  # type: ignore[arg-type]
-        if all(value is None or value.dtype.kind == "f" for value in values):
+        real = [x for x in inputs if x is not None and x.dtype.kind == "f"]
+        if any(not x.from_constant for x in real) or (not real and not values):
             return None  # weights, biases and scales are not shape arithmetic
     return _evaluate(proto, values, opsets)
 

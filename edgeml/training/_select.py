@@ -12,6 +12,7 @@ import numpy as np
 
 from edgeml.errors import TrainingError
 from edgeml.graph import Graph, Node, Tensor, live_nodes
+from edgeml.graph._infer import onnx
 
 # Where an operator's weights and biases stand among its inputs.
 _WEIGHTS = {
@@ -35,6 +36,29 @@ class Group:
 
     names: list[str] = field(default_factory=list)
     biases: list[str] = field(default_factory=list)
+
+
+def untied(proto: Any) -> Any:
+    """Give each parameter a value of its own.
+
+    PyTorch's exporter stores equal initializers once and the others as Identity of it: a new
+    model's BatchNormalization then has its scale tied to its running variance.
+    """
+    stored = {tensor.name: tensor for tensor in proto.graph.initializer}
+    copies = [n for n in proto.graph.node if n.op_type == "Identity" and n.input[0] in stored]
+    if not copies:
+        return proto
+    found = onnx().ModelProto()
+    found.CopyFrom(proto)
+    made = {node.output[0] for node in copies}
+    kept = [n for n in found.graph.node if not (n.op_type == "Identity" and n.output[0] in made)]
+    del found.graph.node[:]
+    found.graph.node.extend(kept)
+    for node in copies:
+        tensor = found.graph.initializer.add()
+        tensor.CopyFrom(stored[node.input[0]])
+        tensor.name = node.output[0]
+    return found
 
 
 def find_groups(graph: Graph) -> list[Group]:

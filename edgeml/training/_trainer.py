@@ -32,7 +32,7 @@ from edgeml.training._inputs import Batch, Data
 from edgeml.training._memory import largest_batch, peak_bytes, state_bytes
 from edgeml.training._model import _metric
 from edgeml.training._quantized import quantized, with_masters
-from edgeml.training._select import find_groups, select
+from edgeml.training._select import find_groups, select, untied
 from edgeml.training._step import Traced
 
 Array = np.ndarray[Any, Any]
@@ -90,7 +90,7 @@ class Trainer:
             raise TrainingError(
                 f"batch_norm: expected 'frozen' or 'train', received {batch_norm!r}"
             )
-        self._proto = read_proto(model)
+        self._proto = untied(read_proto(model))
         self.optimizer = optimizers.get(optimizer)
         self.loss = losses_module.get(loss)
         self.batch_norm = batch_norm
@@ -338,7 +338,7 @@ class Trainer:
             if hashlib.sha256(content).hexdigest() != values["model"]:
                 raise CheckpointError(f"{path} is damaged: its model is not what was written")
             if model is not None:
-                given = hashlib.sha256(read_proto(model).SerializeToString()).hexdigest()
+                given = hashlib.sha256(untied(read_proto(model)).SerializeToString()).hexdigest()
                 if given != values["model"]:
                     raise CheckpointError(
                         f"{path} is a checkpoint of another model", path=str(path)

@@ -62,7 +62,7 @@ def test_a_pattern_that_matches_nothing_names_the_nearest(path):
 def test_fit_export_and_run_anywhere(path, tmp_path):
     trainer = Trainer(path, loss=SCCE, metrics=["accuracy"], optimizer=edgeml.optimizers.Adam(5e-3))
     assert not trainer.from_logits
-    trainer.fit(X[:1400], Y[:1400], epochs=10, verbose=0, validation_data=(X[1400:], Y[1400:]))
+    trainer.fit(X[:1400], Y[:1400], epochs=16, verbose=0, validation_data=(X[1400:], Y[1400:]))
     assert trainer.history.history["val_accuracy"][-1] > 0.85
     trainer.export(tmp_path / "trained.onnx")
     with edgeml.load(tmp_path / "trained.onnx") as session:
