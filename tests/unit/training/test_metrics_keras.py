@@ -216,7 +216,13 @@ def test_weights_of_values_equal_keras(name):
 def test_mean_of_values_equals_keras():
     rng = np.random.default_rng(1)
     ours, theirs = metrics.Mean("loss"), keras.metrics.Mean("loss")
-    for shape, weights in [((), None), ((4,), None), ((3, 5), (3,)), ((3, 2), (3, 2)), ((2, 3), ())]:
+    for shape, weights in [
+        ((), None),
+        ((4,), None),
+        ((3, 5), (3,)),
+        ((3, 2), (3, 2)),
+        ((2, 3), ()),
+    ]:
         values = rng.random(shape).astype(np.float32)
         w = None if weights is None else rng.random(weights).astype(np.float32)
         ours.update_state(values, sample_weight=w)
