@@ -3,16 +3,10 @@
 from edgeml.layers._activation import (
     ELU,
     Activation,
-    Dropout,
-    GaussianDropout,
-    GaussianNoise,
     LeakyReLU,
     PReLU,
     ReLU,
     Softmax,
-    SpatialDropout1D,
-    SpatialDropout2D,
-    SpatialDropout3D,
 )  # fmt: skip
 from edgeml.layers._attention import (
     MultiHeadAttention,
@@ -37,9 +31,24 @@ from edgeml.layers._conv_transpose import (
 from edgeml.layers._dense import (
     Dense,
 )  # fmt: skip
+from edgeml.layers._edges import (
+    Cropping1D,
+    Cropping2D,
+    Cropping3D,
+    UpSampling1D,
+    UpSampling2D,
+    UpSampling3D,
+    ZeroPadding1D,
+    ZeroPadding2D,
+    ZeroPadding3D,
+)  # fmt: skip
 from edgeml.layers._embedding import (
     Embedding,
     Masking,
+)  # fmt: skip
+from edgeml.layers._formula import (
+    Lambda,
+    Rescaling,
 )  # fmt: skip
 from edgeml.layers._functional import (
     Input,
@@ -91,6 +100,14 @@ from edgeml.layers._recurrent import (
     SimpleRNN,
     TimeDistributed,
 )  # fmt: skip
+from edgeml.layers._regularize import (
+    Dropout,
+    GaussianDropout,
+    GaussianNoise,
+    SpatialDropout1D,
+    SpatialDropout2D,
+    SpatialDropout3D,
+)  # fmt: skip
 from edgeml.layers._regularizers import (
     L1L2,
 )  # fmt: skip
@@ -101,21 +118,10 @@ from edgeml.layers._separable import (
     SeparableConv2D,
 )  # fmt: skip
 from edgeml.layers._shape import (
-    Cropping1D,
-    Cropping2D,
-    Cropping3D,
     Flatten,
-    Lambda,
     Permute,
     RepeatVector,
-    Rescaling,
     Reshape,
-    UpSampling1D,
-    UpSampling2D,
-    UpSampling3D,
-    ZeroPadding1D,
-    ZeroPadding2D,
-    ZeroPadding3D,
 )  # fmt: skip
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Activations as layers, and what only training does."""
+"""Activations as layers."""
 
 from __future__ import annotations
 
@@ -7,15 +7,20 @@ from typing import Any
 import numpy as np
 
 from edgeml import ops
-from edgeml.errors import ConfigError
-from edgeml.graph import Tensor, emit
+from edgeml.errors import ConfigError, ShapeError
+from edgeml.graph import Tensor, as_tensor, emit
 from edgeml.layers import _activations as activations
 from edgeml.layers._layer import Layer
-from edgeml.layers._layout import under_layout
+from edgeml.layers._layout import channels_first, channels_last, pending, per_channel, under_layout
 
 
 class Activation(Layer):
     """An activation by name, or a function of a tensor.
+
+    Args:
+        activation: Keras's or TensorFlow.js's name, or ``fn(tensor) -> tensor``.
+
+    Input and output shape: any.
 
     Example:
         >>> import numpy as np
@@ -29,9 +34,7 @@ class Activation(Layer):
     def call(self, x: Tensor) -> Tensor:
         """Return the activated input."""
         fn = activations.get(self.activation)
-        if activations.is_elementwise(fn):
-            return under_layout(fn, x)
-        return fn(x)
+        return under_layout(fn, x) if activations.is_elementwise(fn) else fn(x)
 
 
 class ReLU(Layer):
@@ -41,11 +44,27 @@ class ReLU(Layer):
         max_value: Largest output, or None.
         negative_slope: Slope below `threshold`.
         threshold: Below it the input does not get through.
+
+    Input and output shape: any.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.layers import ReLU
+        >>> ReLU(6)(np.array([-1.0, 2.0, 8.0])).tolist()
+        [0.0, 2.0, 6.0]
     """
 
     max_value: float | None = None
     negative_slope: float = 0.0
     threshold: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for what in ("max_value", "negative_slope", "threshold"):
+            if (getattr(self, what) or 0.0) < 0:
+                raise ConfigError(
+                    f"ReLU: {what}: expected a number from 0, received {getattr(self, what)}"
+                )
 
     def call(self, x: Tensor) -> Tensor:
         """Return the activated input."""
@@ -60,7 +79,19 @@ class ReLU(Layer):
 
 
 class LeakyReLU(Layer):
-    """`x`, times `negative_slope` where it is negative."""
+    """`x`, times `negative_slope` where it is negative.
+
+    Args:
+        negative_slope: The slope.
+
+    Input and output shape: any.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.layers import LeakyReLU
+        >>> LeakyReLU(0.5)(np.array([-1.0, 2.0])).tolist()
+        [-0.5, 2.0]
+    """
 
     negative_slope: float = 0.3
 
@@ -70,7 +101,19 @@ class LeakyReLU(Layer):
 
 
 class ELU(Layer):
-    """`x`, or ``alpha * (exp(x) - 1)`` where it is negative."""
+    """`x`, or ``alpha * (exp(x) - 1)`` where it is negative.
+
+    Args:
+        alpha: What it goes to, negative, far below zero.
+
+    Input and output shape: any.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.layers import ELU
+        >>> ELU()(np.array([-100.0, 2.0])).tolist()
+        [-1.0, 2.0]
+    """
 
     alpha: float = 1.0
 
@@ -84,126 +127,76 @@ class PReLU(Layer):
 
     Args:
         alpha_initializer: Initializer of the slopes.
+        alpha_regularizer: Penalty on the slopes, added to the loss.
         shared_axes: Axes, counted from 1, along which a slope is shared.
+
+    Input and output shape: any. Weights: alpha, of the input's shape without the batch, 1 along
+    the shared axes.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.layers import PReLU
+        >>> PReLU("ones")(np.array([[-1.0, 2.0]])).tolist()
+        [[-1.0, 2.0]]
     """
 
     alpha_initializer: Any = "zeros"
+    alpha_regularizer: Any = None
     shared_axes: Any = None
 
     def build(self, input_shape: Any) -> None:
         """Make the slopes."""
         shape = list(input_shape[1:])
-        for axis in self.shared_axes or ():
+        axes = [self.shared_axes] if isinstance(self.shared_axes, int) else self.shared_axes or ()
+        for axis in axes:
             shape[axis - 1] = 1
-        self.alpha = self.add_weight("alpha", shape, self.alpha_initializer)
+        if None in shape:
+            raise ShapeError(
+                f"PReLU has a slope for each place of {input_shape}: name the axes whose size is "
+                "not known in shared_axes"
+            )
+        self.alpha = self.add_weight(
+            "alpha", shape, self.alpha_initializer, regularizer=self.alpha_regularizer
+        )
 
     def call(self, x: Tensor) -> Tensor:
         """Return the activated input."""
-        return emit("PRelu", x, self.alpha)
+        if not pending(x):
+            return emit("PRelu", x, self.alpha)
+        first = channels_first(x)
+        return channels_last(emit("PRelu", first, per_channel(self.alpha, first)))
 
 
 class Softmax(Layer):
-    """Probabilities along `axis`; where `mask` is false they are zero."""
-
-    axis: int = -1
-
-    def call(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return the probabilities."""
-        if mask is not None and mask.shape == x.shape:
-            x = ops.where(mask, x, -3.4e38)
-        return ops.softmax(x, self.axis)
-
-
-def _check_rate(rate: float) -> None:
-    if not 0.0 <= rate < 1.0:
-        raise ConfigError(f"rate: expected a number from 0 to below 1, received {rate}")
-
-
-class Dropout(Layer):
-    """Sets a fraction of the values to zero in training (Srivastava et al., 2014).
+    """Probabilities along `axis`.
 
     Args:
-        rate: The fraction; what is left is scaled by ``1 / (1 - rate)``.
-        noise_shape: Shape of the mask, with 1 (or None) along axes that share it.
+        axis: The axis, or several.
+
+    Input and output shape: any.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.layers import Softmax
+        >>> Softmax()(np.array([[1.0, 1.0]])).tolist()
+        [[0.5, 0.5]]
     """
 
-    rate: float
-    noise_shape: Any = None
+    axis: Any = -1
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_rate(self.rate)
+    def call(self, x: Tensor, mask: Any = None) -> Tensor:
+        """Return the probabilities.
 
-    def call(self, x: Tensor, training: bool = False) -> Tensor:
-        """Return the input, with values dropped in training."""
-        if training and self.rate:
-            return under_layout(self._drop, x) if self.noise_shape is None else self._drop(x)
-        # A node that does nothing: a file can be trained again.
-        return under_layout(lambda v: emit("Dropout", v, np.float32(self.rate)), x)
-
-    def _drop(self, x: Tensor) -> Tensor:
-        shape = list(x.static_shape)
-        for i, size in enumerate(self.noise_shape or ()):
-            shape[i] = shape[i] if size is None else int(size)
-        keep = ops.random_bernoulli(shape, 1.0 - self.rate)
-        return ops.where(keep, x * (1.0 / (1.0 - self.rate)), 0.0)
-
-
-class _SpatialDropout(Dropout):
-    def _drop(self, x: Tensor) -> Tensor:
-        shape = [x.static_shape[0], *[1] * (x.ndim - 2), x.static_shape[-1]]
-        keep = ops.random_bernoulli(shape, 1.0 - self.rate)
-        return ops.where(keep, x * (1.0 / (1.0 - self.rate)), 0.0)
-
-    def call(self, x: Tensor, training: bool = False) -> Tensor:
-        """Return the input, with whole channels dropped in training."""
-        if training and self.rate:
-            return self._drop(x)
-        return super().call(x, False)
-
-
-class SpatialDropout1D(_SpatialDropout):
-    """Drops whole channels of (batch, steps, channels)."""
-
-
-class SpatialDropout2D(_SpatialDropout):
-    """Drops whole channels of (batch, rows, columns, channels)."""
-
-
-class SpatialDropout3D(_SpatialDropout):
-    """Drops whole channels of (batch, depth, rows, columns, channels)."""
-
-
-class GaussianNoise(Layer):
-    """Adds normal noise in training.
-
-    Args:
-        stddev: Its standard deviation.
-    """
-
-    stddev: float
-
-    def call(self, x: Tensor, training: bool = False) -> Tensor:
-        """Return the input, noisy in training."""
-        return x + ops.random_normal(x.static_shape, 0.0, self.stddev) if training else x
-
-
-class GaussianDropout(Layer):
-    """Multiplies by normal noise around 1 in training.
-
-    Args:
-        rate: As of `Dropout`: the noise has the variance ``rate / (1 - rate)``.
-    """
-
-    rate: float
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_rate(self.rate)
-
-    def call(self, x: Tensor, training: bool = False) -> Tensor:
-        """Return the input, noisy in training."""
-        if not training or not self.rate:
-            return x
-        deviation = float(np.sqrt(self.rate / (1.0 - self.rate)))
-        return x * ops.random_normal(x.static_shape, 1.0, deviation)
+        Args:
+            x: Scores.
+            mask: Which of them count, bool, broadcasting to `x`: the others get zero.
+        """
+        if mask is x.graph.root().masks.get(x) and x.ndim != 2:
+            mask = None  # the steps' mask that came with the input, not one of the scores
+        if mask is not None:
+            mask = ops.cast(as_tensor(mask), np.bool_)
+            x = ops.where(mask, x, -1e9)
+        axes = [self.axis] if isinstance(self.axis, int) else list(self.axis)
+        several = len(axes) > 1
+        y = ops.exp(x - ops.logsumexp(x, axes, True)) if several else ops.softmax(x, axes[0])
+        return y if mask is None else ops.where(mask, y, 0.0)

@@ -10,11 +10,11 @@ import numpy as np
 from edgeml import ops
 from edgeml.errors import ShapeError
 from edgeml.graph import Tensor
-from edgeml.layers._activation import Dropout
 from edgeml.layers._dense import Dense
 from edgeml.layers._layer import Layer
 from edgeml.layers._layout import reshape_rest
 from edgeml.layers._norm import LayerNormalization
+from edgeml.layers._regularize import Dropout
 
 _FAR = -1e9  # added to scores that must not count, as Keras does in float32
 

@@ -3,95 +3,180 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from edgeml import ops
 from edgeml.errors import ShapeError
 from edgeml.graph import Tensor
 from edgeml.layers._layer import Layer
-from edgeml.layers._layout import channels_first, channels_last, under_layout
+from edgeml.layers._layout import channels_first, channels_last, pending, under_layout
 
 
-class _Merge(Layer):
+class Merge(Layer):
+    """What the layers that take a list of tensors share."""
+
     fewest = 2
+    most: ClassVar[int | None] = None
 
     def build(self, input_shape: Any) -> None:
-        """Check that there are several inputs."""
-        if not isinstance(input_shape, list) or len(input_shape) < self.fewest:
+        """Check the number of inputs."""
+        count = len(input_shape) if isinstance(input_shape, (list, tuple)) else 0
+        if isinstance(input_shape, tuple) and not isinstance(input_shape[0], tuple):
+            count = 0  # the shape of a single tensor
+        if count < self.fewest or count > (self.most or count):
+            number = self.fewest if self.most == self.fewest else f"at least {self.fewest}"
             raise ShapeError(
-                f"{type(self).__name__} takes a list of at least {self.fewest} tensors",
+                f"{type(self).__name__} takes a list of {number} tensors, received {input_shape}",
                 received=input_shape,
             )
 
-    def _fold(self, xs: Sequence[Tensor], fn: Callable[..., Tensor]) -> Tensor:
-        if len({x.shape for x in xs}) == 1:
-            return under_layout(lambda *values: functools.reduce(fn, values), *xs)
-        return functools.reduce(fn, xs)
+    def _masks(self, xs: Sequence[Tensor]) -> list[Tensor | None]:
+        return [x.graph.root().masks.get(x) for x in xs]
 
 
-class Add(_Merge):
+class Elementwise(Merge):
+    """What the layers that work value by value share; see `Add`."""
+
+    def call(self, xs: Any) -> Tensor:
+        """Return the merged tensor; a tensor of fewer axes gets more after the batch."""
+        most = max(x.ndim for x in xs)
+        even = [
+            ops.expand_dims(x, list(range(1, most - x.ndim + 1))) if x.ndim < most else x
+            for x in xs
+        ]
+        return under_layout(lambda *values: self.merge(values), *even)
+
+    def merge(self, xs: Sequence[Tensor]) -> Tensor:
+        """Return what becomes of the tensors."""
+        raise NotImplementedError
+
+    def compute_mask(self, x: Any, mask: Tensor | None) -> Tensor | None:
+        """A step counts where it counts in one of the inputs; without a mask they all do."""
+        masks = self._masks(x)
+        if any(m is None for m in masks):
+            return None
+        return functools.reduce(ops.logical_or, masks)
+
+
+class Add(Elementwise):
     """The sum of several tensors.
 
+    Input shape: a list of shapes that broadcast. Output shape: theirs.
+
     Example:
-        >>> import edgeml
-        >>> x = edgeml.Input((4,))
-        >>> edgeml.layers.Add()([x, x]).shape
-        ('batch', 4)
+        >>> import numpy as np
+        >>> from edgeml.layers import Add
+        >>> Add()([np.ones((1, 2)), np.ones((1, 2))]).tolist()
+        [[2.0, 2.0]]
     """
 
-    def call(self, xs: Any) -> Tensor:
+    def merge(self, xs: Sequence[Tensor]) -> Tensor:
         """Return the sum."""
-        return self._fold(xs, ops.add)
+        return functools.reduce(ops.add, xs)
 
 
-class Subtract(_Merge):
-    """The first of two tensors minus the second."""
+class Subtract(Elementwise):
+    """The first of two tensors minus the second.
 
-    def call(self, xs: Any) -> Tensor:
+    Input shape: a list of two shapes that broadcast. Output shape: theirs.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.layers import Subtract
+        >>> Subtract()([np.full((1, 2), 3.0), np.ones((1, 2))]).tolist()
+        [[2.0, 2.0]]
+    """
+
+    most = 2
+
+    def merge(self, xs: Sequence[Tensor]) -> Tensor:
         """Return the difference."""
-        if len(xs) != 2:
-            raise ShapeError(f"Subtract takes two tensors, received {len(xs)}")
-        return self._fold(xs, ops.subtract)
+        return xs[0] - xs[1]
 
 
-class Multiply(_Merge):
-    """The product of several tensors."""
+class Multiply(Elementwise):
+    """The product of several tensors.
 
-    def call(self, xs: Any) -> Tensor:
+    Input shape: a list of shapes that broadcast. Output shape: theirs.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.layers import Multiply
+        >>> Multiply()([np.full((1, 2), 3.0), np.full((1, 2), 2.0)]).tolist()
+        [[6.0, 6.0]]
+    """
+
+    def merge(self, xs: Sequence[Tensor]) -> Tensor:
         """Return the product."""
-        return self._fold(xs, ops.multiply)
+        return functools.reduce(ops.multiply, xs)
 
 
-class Average(_Merge):
-    """The mean of several tensors."""
+class Average(Elementwise):
+    """The mean of several tensors.
 
-    def call(self, xs: Any) -> Tensor:
+    Input shape: a list of shapes that broadcast. Output shape: theirs.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.layers import Average
+        >>> Average()([np.full((1, 2), 3.0), np.ones((1, 2))]).tolist()
+        [[2.0, 2.0]]
+    """
+
+    def merge(self, xs: Sequence[Tensor]) -> Tensor:
         """Return the mean."""
-        return self._fold(xs, ops.add) * (1.0 / len(xs))
+        return functools.reduce(ops.add, xs) * (1.0 / len(xs))
 
 
-class Maximum(_Merge):
-    """The largest of several tensors, value by value."""
+class Maximum(Elementwise):
+    """The largest of several tensors, value by value.
 
-    def call(self, xs: Any) -> Tensor:
+    Input shape: a list of shapes that broadcast. Output shape: theirs.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.layers import Maximum
+        >>> Maximum()([np.full((1, 2), 3.0), np.ones((1, 2))]).tolist()
+        [[3.0, 3.0]]
+    """
+
+    def merge(self, xs: Sequence[Tensor]) -> Tensor:
         """Return the maximum."""
-        return self._fold(xs, ops.maximum)
+        return functools.reduce(ops.maximum, xs)
 
 
-class Minimum(_Merge):
-    """The smallest of several tensors, value by value."""
+class Minimum(Elementwise):
+    """The smallest of several tensors, value by value.
 
-    def call(self, xs: Any) -> Tensor:
+    Input shape: a list of shapes that broadcast. Output shape: theirs.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.layers import Minimum
+        >>> Minimum()([np.full((1, 2), 3.0), np.ones((1, 2))]).tolist()
+        [[1.0, 1.0]]
+    """
+
+    def merge(self, xs: Sequence[Tensor]) -> Tensor:
         """Return the minimum."""
-        return self._fold(xs, ops.minimum)
+        return functools.reduce(ops.minimum, xs)
 
 
-class Concatenate(_Merge):
+class Concatenate(Merge):
     """Several tensors along an axis.
 
     Args:
         axis: The axis; the last.
+
+    Input shape: a list of shapes that are the same but for `axis`. Output shape: theirs, with the
+    sum along it.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.layers import Concatenate
+        >>> Concatenate()([np.ones((1, 2)), np.zeros((1, 3))]).shape
+        (1, 5)
     """
 
     fewest = 1
@@ -101,18 +186,43 @@ class Concatenate(_Merge):
     def call(self, xs: Any) -> Tensor:
         """Return the joined tensors."""
         rank = xs[0].ndim
-        if rank > 2 and self.axis in (-1, rank - 1):
-            return channels_last(ops.concatenate([channels_first(x) for x in xs], 1))
-        return ops.concatenate(xs, self.axis)
+        axis = self.axis % rank
+        if len({x.ndim for x in xs}) == 1 and pending(*xs):
+            below = 0 if axis == 0 else 1 if axis == rank - 1 else axis + 1
+            return channels_last(ops.concatenate([channels_first(x) for x in xs], below))
+        return ops.concatenate(xs, axis)
+
+    def compute_mask(self, x: Any, mask: Tensor | None) -> Tensor | None:
+        """Steps count where they do in one of the inputs; joined in time, so are their masks."""
+        masks = self._masks(x)
+        if all(m is None for m in masks):
+            return None
+        axis = self.axis % x[0].ndim
+        whole = [
+            ops.any(ops.equal(y, y), list(range(2, y.ndim))) if m is None else m
+            for y, m in zip(x, masks, strict=True)
+        ]
+        return ops.concatenate(whole, 1) if axis == 1 else functools.reduce(ops.logical_or, whole)
 
 
-class Dot(_Merge):
+class Dot(Merge):
     """Products of two tensors along axes.
 
     Args:
         axes: The axis of both, or one of each.
         normalize: Whether to divide by the lengths: cosines.
+
+    Input shape: a list of two shapes, of the same size along `axes`. Output shape: (batch, the
+    first's other axes, the second's other axes), at least (batch, 1).
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.layers import Dot
+        >>> Dot(axes=1)([np.ones((1, 3)), np.ones((1, 3))]).tolist()
+        [[3.0]]
     """
+
+    most = 2
 
     axes: Any
     normalize: bool = False
@@ -122,13 +232,22 @@ class Dot(_Merge):
         a, b = xs
         axes = (self.axes, self.axes) if isinstance(self.axes, int) else tuple(self.axes)
         i, j = axes[0] % a.ndim, axes[1] % b.ndim
+        if 0 in (i, j) or a.known_shape[i] != b.known_shape[j]:
+            raise ShapeError(
+                f"Dot: axes {self.axes} of {a.known_shape} and {b.known_shape} have different "
+                "sizes, or are the batch",
+                expected=a.known_shape[i], received=b.known_shape[j],
+            )  # fmt: skip
         if self.normalize:
             a = a / ops.sqrt(ops.maximum(ops.sum(a * a, i, True), 1e-12))
             b = b / ops.sqrt(ops.maximum(ops.sum(b * b, j, True), 1e-12))
-        first = "".join(chr(97 + k) for k in range(a.ndim))
-        second = "".join(
-            "a" if k == 0 else first[i] if k == j else chr(110 + k) for k in range(b.ndim)
-        )
-        rest = first.replace(first[i], "") + second[1:].replace(first[i], "")
-        y = ops.einsum(f"{first},{second}->{rest}", a, b)
+        first = [chr(97 + k) for k in range(a.ndim)]
+        second = ["a" if k == 0 else first[i] if k == j else chr(110 + k) for k in range(b.ndim)]
+        rest = [c for k, c in enumerate(first) if k != i]
+        rest += [c for k, c in enumerate(second) if k not in (0, j)]
+        y = ops.einsum(f"{''.join(first)},{''.join(second)}->{''.join(rest)}", a, b)
         return ops.expand_dims(y, -1) if y.ndim == 1 else y
+
+    def compute_mask(self, x: Any, mask: Tensor | None) -> None:
+        """Steps are no longer those of the inputs."""
+        return
