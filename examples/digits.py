@@ -1,6 +1,6 @@
 """Handwritten digits: a small CNN, trained, saved, loaded and run as a plain ONNX file.
 
-    python examples/digits.py
+python examples/digits.py
 """
 
 import tempfile
@@ -11,7 +11,12 @@ from sklearn.datasets import load_digits
 
 import edgeml
 from edgeml.layers import (
-    BatchNormalization, Conv2D, Dense, Dropout, Flatten, MaxPooling2D,
+    BatchNormalization,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    MaxPooling2D,
 )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ SIZES = np.linspace(0.05, 2.0, 20)  # MB
 
 
 class SlowLine(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):  # noqa: N802 - the base class's name
+    def do_GET(self):
         left = int(self.path[1:])
         self.send_response(200)
         self.send_header("Content-Length", str(left))

@@ -1,6 +1,6 @@
 """What a model looks at, and how little fools it: gradients with respect to the picture.
 
-    python examples/saliency.py
+python examples/saliency.py
 """
 
 import numpy as np

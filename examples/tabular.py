@@ -1,6 +1,6 @@
 """A table: is a breast tumour benign? 30 measurements, a small MLP, early stopping.
 
-    python examples/tabular.py
+python examples/tabular.py
 """
 
 import numpy as np

@@ -16,7 +16,11 @@ import numpy as np
 import edgeml
 from edgeml.callbacks import EarlyStopping
 from edgeml.layers import (
-    Dense, Dropout, GlobalAveragePooling1D, TokenAndPositionEmbedding, TransformerEncoder,
+    Dense,
+    Dropout,
+    GlobalAveragePooling1D,
+    TokenAndPositionEmbedding,
+    TransformerEncoder,
 )  # fmt: skip
 
 TOPICS = ("asyncio", "email", "http", "logging", "multiprocessing", "unittest", "xml", "json")

@@ -1,4 +1,4 @@
-"""Train the watch exercise classifier with PyTorch, in a virtual environment of its own.
+"""Train the watch exercise classifier that is shipped, with edgeml itself.
 
     python tools/train_activity.py watch_dataset.npy activity.npz
 
@@ -9,77 +9,79 @@ subjects but one, which stays for the demo's recording.
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 import numpy as np
-import torch
 from _watch import HELD_OUT, Windows, load_windows, subjects_in_folds
-from torch import nn
+
+import edgeml
+from edgeml.layers import Conv1D, Dense, Dropout, GlobalAveragePooling1D, Input, ZeroPadding1D
 
 EPOCHS = 40
 BATCH = 64
+Array = np.ndarray[Any, Any]
 
 
-class Net(nn.Module):
-    """Three strided 1-D convolutions, mean over time, one dense layer."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.convs = nn.ModuleList(
-            [
-                nn.Conv1d(6, 32, 5, stride=2, padding=2),
-                nn.Conv1d(32, 64, 5, stride=2, padding=2),
-                nn.Conv1d(64, 64, 3, stride=2, padding=1),
-            ]
-        )
-        self.drop = nn.Dropout(0.4)
-        self.dense = nn.Linear(64, 7)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the logits [N, 7] of normalised windows [N, 6, T]."""
-        for conv in self.convs:
-            x = torch.relu(conv(x))
-        return self.dense(self.drop(x.mean(-1)))
+def build() -> edgeml.Sequential:
+    """Three strided 1-D convolutions, mean over time, one dense layer; (N, 100, 6) to logits."""
+    return edgeml.Sequential([
+        Input((100, 6)),
+        ZeroPadding1D(2), Conv1D(32, 5, strides=2, activation="relu"),
+        ZeroPadding1D(2), Conv1D(64, 5, strides=2, activation="relu"),
+        ZeroPadding1D(1), Conv1D(64, 3, strides=2, activation="relu"),
+        GlobalAveragePooling1D(), Dropout(0.4), Dense(7),
+    ])  # fmt: skip
 
 
-def augment(x: torch.Tensor) -> torch.Tensor:
-    """Turn the watch a little on the wrist, scale and shift the signal, add noise; [N, 6, T]."""
-    n = len(x)
-    skew = torch.zeros(n, 3, 3)
-    angles = torch.randn(n, 3) * 0.2
-    skew[:, 0, 1], skew[:, 0, 2], skew[:, 1, 2] = -angles[:, 2], angles[:, 1], -angles[:, 0]
-    turn = torch.matrix_exp(skew - skew.transpose(1, 2))
-    x = torch.cat([turn @ x[:, :3], turn @ x[:, 3:]], 1)
-    return x * (1 + 0.1 * torch.randn(n, 1, 1)) + 0.03 * torch.randn_like(x)
+def turns(rng: np.random.Generator, n: int) -> Array:
+    """Return n small random rotations, (n, 3, 3), by Rodrigues' formula."""
+    axis = rng.standard_normal((n, 3)) * 0.2
+    angle = np.linalg.norm(axis, axis=1)[:, None, None]
+    x, y, z = (axis / angle[:, :, 0]).T
+    zero = np.zeros(n)
+    skew = np.array([[zero, -z, y], [z, zero, -x], [-y, x, zero]]).transpose(2, 0, 1)
+    return np.eye(3) + np.sin(angle) * skew + (1 - np.cos(angle)) * (skew @ skew)
 
 
-def train(data: Windows, seed: int = 0) -> tuple[Net, np.ndarray, np.ndarray]:
+def augment(rng: np.random.Generator, x: Array) -> Array:
+    """Turn the watch a little on the wrist, scale the signal, add noise; x is (n, 100, 6)."""
+    turn = turns(rng, len(x)).transpose(0, 2, 1)
+    x = np.concatenate([x[..., :3] @ turn, x[..., 3:] @ turn], -1)
+    scaled = x * (1 + 0.1 * rng.standard_normal((len(x), 1, 1)))
+    return (scaled + 0.03 * rng.standard_normal(x.shape)).astype(np.float32)
+
+
+def train(data: Windows, seed: int = 0) -> tuple[edgeml.Sequential, Array, Array]:
     """Return the net, and the mean and standard deviation of each channel."""
-    torch.manual_seed(seed)
+    edgeml.layers.set_random_seed(seed)
+    rng = np.random.default_rng(seed)
     mean, std = data.x.mean((0, 1)), data.x.std((0, 1))
     # Each sensor keeps one scale for its axes, or a turn of the watch would not be a rotation.
     std = np.repeat([std[:3].mean(), std[3:].mean()], 3).astype(np.float32)
-    x = torch.from_numpy(data.x).transpose(1, 2).contiguous()
-    y = torch.from_numpy(data.y)
-    shift, scale = torch.from_numpy(mean)[:, None], torch.from_numpy(std)[:, None]
-    net = Net()
-    optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3, weight_decay=0.02)
-    steps = EPOCHS * (len(x) // BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps)
-    for _ in range(EPOCHS):
-        for batch in torch.randperm(len(x))[: len(x) // BATCH * BATCH].split(BATCH):
-            logits = net((augment(x[batch]) - shift) / scale)
-            loss = nn.functional.cross_entropy(logits, y[batch], label_smoothing=0.1)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-    return net.eval(), mean, std
+    hot = np.eye(7, dtype=np.float32)[data.y]
+    steps = EPOCHS * (len(hot) // BATCH)
+    rate = edgeml.optimizers.schedules.CosineDecay(
+        1.6e-4, int(steps * 0.7), warmup_target=4e-3, warmup_steps=int(steps * 0.3)
+    )
+    net = build()
+    net.compile(
+        edgeml.optimizers.AdamW(rate, weight_decay=0.02),
+        edgeml.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1),
+    )
+
+    def batches() -> Any:
+        order = rng.permutation(len(hot))[: len(hot) // BATCH * BATCH]
+        for chosen in order.reshape(-1, BATCH):
+            yield (augment(rng, data.x[chosen]) - mean) / std, hot[chosen]
+
+    stream = edgeml.data.Dataset.from_generator(batches)
+    net.fit(stream, epochs=EPOCHS, verbose=0, seed=seed)
+    return net, mean, std
 
 
-def accuracy(net: Net, mean: np.ndarray, std: np.ndarray, data: Windows) -> float:
-    x = torch.from_numpy((data.x - mean) / std).transpose(1, 2).contiguous()
-    with torch.no_grad():
-        return float((net(x).argmax(1).numpy() == data.y).mean())
+def accuracy(net: edgeml.Sequential, mean: Array, std: Array, data: Windows) -> float:
+    logits = net.predict((data.x - mean) / std)
+    return float((logits.argmax(1) == data.y).mean())
 
 
 def main() -> None:
@@ -98,7 +100,12 @@ def main() -> None:
     net, mean, std = train(data.of(~test))
     own = accuracy(net, mean, std, data.of(test))
     print(f"shipped net on subject {HELD_OUT}, not trained on: {own:.3f}")
-    weights = {name: values.numpy() for name, values in net.state_dict().items()}
+    weights = {}
+    for i, layer in enumerate(layer for layer in net.layers if isinstance(layer, Conv1D)):
+        kernel, bias = layer.get_weights()
+        weights |= {f"convs.{i}.weight": kernel.transpose(2, 1, 0), f"convs.{i}.bias": bias}
+    kernel, bias = net.layers[-1].get_weights()
+    weights |= {"dense.weight": kernel.T, "dense.bias": bias}
     np.savez(arguments.output, mean=mean, std=std, **weights)
 
 

@@ -32,7 +32,7 @@ EXTRAS = {
     "mqtt": ("aiomqtt",),
     "broker": ("amqtt",),
     "app": ("pydantic", "rich"),
-    "train": ("onnx",),
+    "train": ("onnx", "onnxruntime"),
 }
 # Stand-ins that are as good where they are installed.
 _ALTERNATIVES = {"ai_edge_litert": "tflite_runtime"}

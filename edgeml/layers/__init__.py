@@ -80,7 +80,6 @@ from edgeml.layers._norm import (
     BatchNormalization,
     GroupNormalization,
     LayerNormalization,
-    Normalization,
 )  # fmt: skip
 from edgeml.layers._parameter import (
     Parameter,
@@ -122,6 +121,9 @@ from edgeml.layers._shape import (
     Permute,
     RepeatVector,
     Reshape,
+)  # fmt: skip
+from edgeml.layers._standardize import (
+    Normalization,
 )  # fmt: skip
 
 __all__ = [

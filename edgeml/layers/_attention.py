@@ -204,12 +204,12 @@ class TransformerEncoder(Layer):
         if mask is not None:
             x.graph.root().masks[y] = mask
         y = around + self.drop(self.attention(y, y, attention_mask=allowed))
-        if self.normalize_first:
-            z: Tensor = y + self.drop(self.outer(self.inner(self.feedforward_norm(y))))
-            return z
-        y = self.attention_norm(y)
-        z = self.feedforward_norm(y + self.drop(self.outer(self.inner(y))))
-        return z
+        if not self.normalize_first:
+            y = self.attention_norm(y)
+        inside = self.feedforward_norm(y) if self.normalize_first else y
+        y = y + self.drop(self.outer(self.inner(inside)))
+        out: Tensor = y if self.normalize_first else self.feedforward_norm(y)
+        return out
 
 
 class TokenAndPositionEmbedding(Layer):

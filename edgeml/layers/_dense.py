@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edgeml import ops
-from edgeml.errors import ShapeError
+from edgeml.errors import ConfigError, ShapeError
 from edgeml.graph import Tensor
 from edgeml.layers import _activations as activations
 from edgeml.layers._layer import Layer
@@ -21,8 +21,11 @@ class Dense(Layer):
         kernel_initializer: Initializer of the kernel, (input's last axis, units).
         bias_initializer: Initializer of the bias, (units,).
         kernel_regularizer: Penalty on the kernel, added to the loss.
+        bias_regularizer: Penalty on the bias.
+        activity_regularizer: Penalty on the output.
 
-    Input shape: (batch, ..., features). Output shape: (batch, ..., units).
+    Input shape: (batch, ..., features). Output shape: (batch, ..., units). Weights: kernel
+    (features, units), bias (units,).
 
     Raises:
         ShapeError: the input's last axis is not known.
@@ -40,19 +43,30 @@ class Dense(Layer):
     kernel_initializer: Any = "glorot_uniform"
     bias_initializer: Any = "zeros"
     kernel_regularizer: Any = None
+    bias_regularizer: Any = None
+    activity_regularizer: Any = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.units < 1:
+            raise ConfigError(f"Dense: units: expected a positive number, received {self.units}")
 
     def build(self, input_shape: Any) -> None:
         """Make kernel and bias."""
-        if input_shape[-1] is None:
-            raise ShapeError(f"Dense needs to know the last axis of its input, {input_shape}")
+        if len(input_shape) < 2 or input_shape[-1] is None:
+            raise ShapeError(
+                f"Dense takes (batch, ..., features) with known features, received {input_shape}",
+                received=input_shape,
+            )
         self.kernel = self.add_weight(
             "kernel", (input_shape[-1], self.units), self.kernel_initializer,
             regularizer=self.kernel_regularizer,
         )  # fmt: skip
-        if self.use_bias:
-            self.bias = self.add_weight("bias", (self.units,), self.bias_initializer)
+        self.bias = self.add_weight(
+            "bias", (self.units,), self.bias_initializer, regularizer=self.bias_regularizer
+        ) if self.use_bias else None  # fmt: skip
 
     def call(self, x: Tensor) -> Tensor:
         """Return the output; see the class."""
         y = ops.matmul(x, self.kernel)
-        return activations.get(self.activation)(y + self.bias if self.use_bias else y)
+        return activations.get(self.activation)(y if self.bias is None else y + self.bias)

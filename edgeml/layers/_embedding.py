@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from edgeml import ops
+from edgeml.errors import ConfigError
 from edgeml.graph import Tensor
 from edgeml.layers._layer import Layer
 
@@ -18,9 +19,11 @@ class Embedding(Layer):
         input_dim: Number of different integers, from 0.
         output_dim: Size of a vector.
         embeddings_initializer: Initializer of the table, (input_dim, output_dim).
+        embeddings_regularizer: Penalty on the table, added to the loss.
         mask_zero: Whether 0 stands for a step that does not count.
 
-    Input shape: (batch, steps), integers. Output shape: (batch, steps, output_dim).
+    Input shape: (batch, ...), integers. Output shape: (batch, ..., output_dim). Weights:
+    embeddings (input_dim, output_dim).
 
     Example:
         >>> import numpy as np
@@ -32,13 +35,23 @@ class Embedding(Layer):
     input_dim: int
     output_dim: int
     embeddings_initializer: Any = "uniform"
+    embeddings_regularizer: Any = None
     mask_zero: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.input_dim < 1 or self.output_dim < 1:
+            raise ConfigError(
+                "Embedding: input_dim and output_dim: expected positive numbers, received "
+                f"{self.input_dim} and {self.output_dim}"
+            )
 
     def build(self, input_shape: Any) -> None:
         """Make the table."""
         self.embeddings = self.add_weight(
-            "embeddings", (self.input_dim, self.output_dim), self.embeddings_initializer
-        )
+            "embeddings", (self.input_dim, self.output_dim), self.embeddings_initializer,
+            regularizer=self.embeddings_regularizer,
+        )  # fmt: skip
 
     def call(self, x: Tensor) -> Tensor:
         """Return the vectors."""
@@ -46,7 +59,7 @@ class Embedding(Layer):
 
     def compute_mask(self, x: Any, mask: Tensor | None) -> Tensor | None:
         """Return where the integer is not 0, when asked to."""
-        return ops.not_equal(ops.cast(x, np.int64), np.int64(0)) if self.mask_zero else mask
+        return ops.not_equal(ops.cast(x, np.int64), np.int64(0)) if self.mask_zero else None
 
 
 class Masking(Layer):
@@ -54,6 +67,14 @@ class Masking(Layer):
 
     Args:
         mask_value: The value.
+
+    Input and output shape: (batch, steps, features).
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.layers import Masking
+        >>> Masking(-1.0)(np.array([[[-1.0], [2.0]]])).tolist()
+        [[[0.0], [2.0]]]
     """
 
     mask_value: float = 0.0
@@ -61,7 +82,7 @@ class Masking(Layer):
     def call(self, x: Tensor) -> Tensor:
         """Return the input, with steps that do not count set to zero."""
         kept = ops.any(ops.not_equal(x, self.mask_value), axis=-1, keepdims=True)
-        return x * ops.cast(kept, x.dtype)
+        return ops.where(kept, x, 0.0)
 
     def compute_mask(self, x: Any, mask: Tensor | None) -> Tensor:
         """Return which steps count."""

@@ -1,7 +1,8 @@
-"""Normalization."""
+"""Normalization that is learned."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,54 @@ from edgeml import ops
 from edgeml.errors import ConfigError, ShapeError
 from edgeml.graph import Tensor, emit, emit_many
 from edgeml.layers._layer import Layer
-from edgeml.layers._layout import channels_first, channels_last, reshape_rest
+from edgeml.layers._layout import channels_first, channels_last, sizes_of
 
 
-class BatchNormalization(Layer):
+class BaseNormalization(Layer):
+    """What the normalizations share: scale and shift."""
+
+    scale: bool
+    center: bool
+    gamma_initializer: Any
+    beta_initializer: Any
+    gamma_regularizer: Any
+    beta_regularizer: Any
+
+    def _add_scale_and_shift(self, shape: Sequence[int]) -> None:
+        self.gamma = self.add_weight(
+            "gamma", shape, self.gamma_initializer, regularizer=self.gamma_regularizer
+        ) if self.scale else None  # fmt: skip
+        self.beta = self.add_weight(
+            "beta", shape, self.beta_initializer, regularizer=self.beta_regularizer
+        ) if self.center else None  # fmt: skip
+
+    def _channels(self, input_shape: Any, axis: Any) -> int:
+        size = input_shape[axis]
+        if size is None or axis % len(input_shape) == 0:
+            raise ShapeError(
+                f"{type(self).__name__}: axis {axis} of {input_shape} must be known, and not the "
+                "batch",
+                received=input_shape,
+            )
+        return int(size)
+
+
+def _second(x: Tensor, axis: int) -> Tensor:
+    """Return `x` with `axis` moved behind the batch."""
+    at = axis % x.ndim
+    if at == x.ndim - 1:
+        return channels_first(x) if x.ndim > 2 else x
+    return ops.moveaxis(x, at, 1) if at != 1 else x
+
+
+def _back(y: Tensor, axis: int) -> Tensor:
+    at = axis % y.ndim
+    if at == y.ndim - 1:
+        return channels_last(y) if y.ndim > 2 else y
+    return ops.moveaxis(y, 1, at) if at != 1 else y
+
+
+class BatchNormalization(BaseNormalization):
     """Each channel with the mean 0 and the variance 1 (Ioffe and Szegedy, 2015).
 
     In training by the batch's statistics, whose running means are kept for inference. A frozen
@@ -25,8 +70,15 @@ class BatchNormalization(Layer):
         epsilon: Added to the variance.
         center: Whether to add a learned `beta`.
         scale: Whether to multiply by a learned `gamma`.
+        beta_initializer: Initializer of `beta`.
+        gamma_initializer: Initializer of `gamma`.
+        moving_mean_initializer: Initializer of the running mean.
+        moving_variance_initializer: Initializer of the running variance.
+        beta_regularizer: Penalty on `beta`, added to the loss.
+        gamma_regularizer: Penalty on `gamma`.
 
-    Weights: gamma, beta, moving_mean, moving_variance; all (channels,).
+    Input and output shape: any. Weights: gamma, beta, moving_mean, moving_variance; all
+    (channels,).
 
     Example:
         >>> import numpy as np
@@ -42,46 +94,84 @@ class BatchNormalization(Layer):
     scale: bool = True
     beta_initializer: Any = "zeros"
     gamma_initializer: Any = "ones"
+    moving_mean_initializer: Any = "zeros"
+    moving_variance_initializer: Any = "ones"
+    beta_regularizer: Any = None
+    gamma_regularizer: Any = None
 
     def build(self, input_shape: Any) -> None:
         """Make scale, shift and the running statistics."""
-        size = input_shape[self.axis]
-        if size is None or self.axis not in (-1, len(input_shape) - 1):
-            raise ShapeError(f"BatchNormalization works on the last axis, of {input_shape}")
-        if self.scale:
-            self.gamma = self.add_weight("gamma", (size,), self.gamma_initializer)
-        if self.center:
-            self.beta = self.add_weight("beta", (size,), self.beta_initializer)
-        self.moving_mean = self.add_weight("moving_mean", (size,), "zeros", trainable=False)
-        self.moving_variance = self.add_weight("moving_variance", (size,), "ones", trainable=False)
+        shape = (self._channels(input_shape, self.axis),)
+        self._add_scale_and_shift(shape)
+        self.moving_mean = self.add_weight(
+            "moving_mean", shape, self.moving_mean_initializer, trainable=False
+        )
+        self.moving_variance = self.add_weight(
+            "moving_variance", shape, self.moving_variance_initializer, trainable=False
+        )
 
-    def call(self, x: Tensor, training: bool = False) -> Tensor:
-        """Return the normalized input."""
+    def call(self, x: Tensor, training: bool = False, mask: Tensor | None = None) -> Tensor:
+        """Return the normalized input; in training, steps that do not count have no say in it."""
+        x = ops.cast(x, np.float32)
         size = self.moving_mean.shape[0]
-        gamma = self.gamma if self.scale else np.ones(size, np.float32)
-        beta = self.beta if self.center else np.zeros(size, np.float32)
-        first = channels_first(x) if x.ndim > 2 else x
-        inputs = (first, gamma, beta, self.moving_mean, self.moving_variance)
-        if training and self.trainable:
+        gamma = np.ones(size, np.float32) if self.gamma is None else self.gamma
+        beta = np.zeros(size, np.float32) if self.beta is None else self.beta
+        mean, variance = self.latest(self.moving_mean), self.latest(self.moving_variance)
+        first = _second(x, self.axis)
+        if not (training and self.trainable):
+            y = emit("BatchNormalization", first, gamma, beta, mean, variance,
+                     epsilon=self.epsilon, momentum=self.momentum)  # fmt: skip
+        elif mask is not None:
+            return self._masked(x, mask, gamma, beta)
+        else:
             y, mean, variance = emit_many(
-                3, "BatchNormalization", *inputs, epsilon=self.epsilon, momentum=self.momentum,
-                training_mode=1,
+                3, "BatchNormalization", first, gamma, beta, mean, variance, epsilon=self.epsilon,
+                momentum=self.momentum, training_mode=1,
             )  # fmt: skip
             self.update(self.moving_mean, mean)
             self.update(self.moving_variance, variance)
-        else:
-            y = emit("BatchNormalization", *inputs, epsilon=self.epsilon, momentum=self.momentum)
-        return channels_last(y) if x.ndim > 2 else y
+        return _back(y, self.axis)
+
+    def _masked(self, x: Tensor, mask: Tensor, gamma: Any, beta: Any) -> Tensor:
+        """Normalize by the statistics of the steps that count."""
+        at = self.axis % x.ndim
+        axes = [i for i in range(x.ndim) if i != at]
+        share = ops.expand_dims(ops.cast(mask, x.dtype), list(range(mask.ndim, x.ndim)))
+        whole = [1 if i == at or i >= mask.ndim else n for i, n in enumerate(x.static_shape)]
+        others = float(np.prod([x.static_shape[i] for i in axes])) / float(np.prod(whole))
+        count = ops.sum(share) * others
+        mean = ops.sum(x * share, axes, True) / count
+        centred = x - mean
+        variance = ops.sum(centred * centred * share, axes, True) / count
+        for parameter, new in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            old = self.latest(parameter) * self.momentum
+            new = ops.reshape(new, parameter.shape) * (1.0 - self.momentum)
+            self.update(parameter, old + new)
+        shape = [n if i == at else 1 for i, n in enumerate(x.static_shape)]
+        y = centred * ops.rsqrt(variance + self.epsilon) * ops.reshape(gamma, shape)
+        return y + ops.reshape(beta, shape)
 
 
-class LayerNormalization(Layer):
+class LayerNormalization(BaseNormalization):
     """Each example with the mean 0 and the variance 1 (Ba et al., 2016).
 
     Args:
-        axis: The last axis, or the last axes, to normalize over.
+        axis: The axis, or the axes, to normalize over; the last.
         epsilon: Added to the variance.
         center: Whether to add a learned `beta`.
         scale: Whether to multiply by a learned `gamma`.
+        beta_initializer: Initializer of `beta`.
+        gamma_initializer: Initializer of `gamma`.
+        beta_regularizer: Penalty on `beta`, added to the loss.
+        gamma_regularizer: Penalty on `gamma`.
+
+    Input and output shape: any. Weights: gamma, beta; both of the size of the axes.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.layers import LayerNormalization
+        >>> LayerNormalization()(np.ones((2, 3))).tolist()
+        [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
     """
 
     axis: Any = -1
@@ -90,33 +180,35 @@ class LayerNormalization(Layer):
     scale: bool = True
     beta_initializer: Any = "zeros"
     gamma_initializer: Any = "ones"
+    beta_regularizer: Any = None
+    gamma_regularizer: Any = None
 
     def build(self, input_shape: Any) -> None:
         """Make scale and shift."""
         rank = len(input_shape)
         axes = [self.axis] if isinstance(self.axis, int) else list(self.axis)
-        self.first = min(a % rank for a in axes)
-        if sorted(a % rank for a in axes) != list(range(self.first, rank)):
-            raise ConfigError(f"LayerNormalization works on the last axes, received {self.axis}")
-        shape = input_shape[self.first :]
-        if None in shape:
-            raise ShapeError(f"LayerNormalization needs to know the last axes of {input_shape}")
-        self.sizes = tuple(shape)
-        if self.scale:
-            self.gamma = self.add_weight("gamma", shape, self.gamma_initializer)
-        if self.center:
-            self.beta = self.add_weight("beta", shape, self.beta_initializer)
+        self._over = sorted(a % rank for a in axes)
+        if 0 in self._over:
+            raise ConfigError(f"LayerNormalization: axis {self.axis} is the batch")
+        self._sizes = tuple(input_shape[a] for a in self._over)
+        if None in self._sizes:
+            raise ShapeError(f"LayerNormalization needs to know axis {self.axis} of {input_shape}")
+        self._add_scale_and_shift(self._sizes)
 
     def call(self, x: Tensor) -> Tensor:
         """Return the normalized input."""
-        gamma = self.gamma if self.scale else np.ones(self.sizes, np.float32)
-        beta = self.beta if self.center else None
-        return emit(
-            "LayerNormalization", x, gamma, beta, axis=self.first - x.ndim, epsilon=self.epsilon
-        )
+        gamma = np.ones(self._sizes, np.float32) if self.gamma is None else self.gamma
+        count = len(self._over)
+        order = [i for i in range(x.ndim) if i not in self._over] + self._over
+        moved = order != list(range(x.ndim))
+        y = emit(
+            "LayerNormalization", ops.transpose(x, order) if moved else x, gamma, self.beta,
+            axis=-count, epsilon=self.epsilon,
+        )  # fmt: skip
+        return ops.transpose(y, [order.index(i) for i in range(x.ndim)]) if moved else y
 
 
-class GroupNormalization(Layer):
+class GroupNormalization(BaseNormalization):
     """Groups of channels with the mean 0 and the variance 1 (Wu and He, 2018).
 
     Args:
@@ -125,6 +217,18 @@ class GroupNormalization(Layer):
         epsilon: Added to the variance.
         center: Whether to add a learned `beta`.
         scale: Whether to multiply by a learned `gamma`.
+        beta_initializer: Initializer of `beta`.
+        gamma_initializer: Initializer of `gamma`.
+        beta_regularizer: Penalty on `beta`, added to the loss.
+        gamma_regularizer: Penalty on `gamma`.
+
+    Input and output shape: any. Weights: gamma, beta; both (channels,).
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.layers import GroupNormalization
+        >>> GroupNormalization(2)(np.ones((1, 4, 4, 6))).shape
+        (1, 4, 4, 6)
     """
 
     groups: int = 32
@@ -132,94 +236,29 @@ class GroupNormalization(Layer):
     epsilon: float = 1e-3
     center: bool = True
     scale: bool = True
+    beta_initializer: Any = "zeros"
+    gamma_initializer: Any = "ones"
+    beta_regularizer: Any = None
+    gamma_regularizer: Any = None
 
     def build(self, input_shape: Any) -> None:
         """Make scale and shift."""
-        size = input_shape[-1]
-        if size is None or self.axis not in (-1, len(input_shape) - 1):
-            raise ShapeError(f"GroupNormalization works on the last axis, of {input_shape}")
-        self.parts = size if self.groups == -1 else self.groups
-        if size % self.parts:
-            raise ShapeError(f"{size} channels are no multiple of {self.groups} groups")
-        if self.scale:
-            self.gamma = self.add_weight("gamma", (size,), "ones")
-        if self.center:
-            self.beta = self.add_weight("beta", (size,), "zeros")
+        size = self._channels(input_shape, self.axis)
+        self._parts = size if self.groups == -1 else self.groups
+        if self._parts < 1 or size % self._parts:
+            raise ShapeError(f"{size} channels cannot be split into {self.groups} groups")
+        self._add_scale_and_shift((size,))
 
     def call(self, x: Tensor) -> Tensor:
         """Return the normalized input."""
-        first = channels_first(x) if x.ndim > 2 else x
-        channels = int(first.known_shape[1])
-        rest = [d if isinstance(d, int) else -1 for d in first.known_shape[2:]]
-        flat = reshape_rest(first, [0, self.parts, -1])
-        ones, zeros = np.ones(self.parts, np.float32), np.zeros(self.parts, np.float32)
+        first = _second(x, self.axis)
+        flat = emit("Reshape", first, np.array([0, self._parts, -1], np.int64))
+        ones, zeros = np.ones(self._parts, np.float32), np.zeros(self._parts, np.float32)
         y = emit("InstanceNormalization", flat, ones, zeros, epsilon=self.epsilon)
-        y = reshape_rest(y, [0, channels, *rest])
-        column = [channels, *[1] * len(rest)]
-        if self.scale:
+        y = emit("Reshape", y, sizes_of(first))
+        column = [-1, *[1] * (x.ndim - 2)]
+        if self.gamma is not None:
             y = y * ops.reshape(self.gamma, column)
-        if self.center:
+        if self.beta is not None:
             y = y + ops.reshape(self.beta, column)
-        return channels_last(y) if x.ndim > 2 else y
-
-
-class Normalization(Layer):
-    """Inputs with the mean 0 and the variance 1, by statistics that `adapt` takes of data.
-
-    Args:
-        axis: The axes that keep statistics of their own; None: one mean for all.
-        mean: The mean, when it is known.
-        variance: The variance, when it is known.
-
-    Example:
-        >>> import numpy as np
-        >>> from edgeml.layers import Normalization
-        >>> layer = Normalization()
-        >>> layer.adapt(np.array([[1.0], [3.0]]))
-        >>> layer(np.array([[1.0], [3.0]])).tolist()
-        [[-1.0], [1.0]]
-    """
-
-    axis: Any = -1
-    mean: Any = None
-    variance: Any = None
-
-    def build(self, input_shape: Any) -> None:
-        """Make the statistics."""
-        rank = len(input_shape)
-        axes = () if self.axis is None else np.atleast_1d(self.axis)
-        self.kept = sorted(int(a) % rank for a in axes)
-        shape = tuple(input_shape[a] for a in self.kept)
-        if None in shape:
-            raise ShapeError(f"Normalization needs to know axis {self.axis} of {input_shape}")
-        mean = 0.0 if self.mean is None else self.mean
-        variance = 1.0 if self.variance is None else self.variance
-
-        def fixed(value: Any) -> Any:
-            return lambda s, _rng: np.broadcast_to(np.asarray(value, np.float32), s).copy()
-
-        self.moving_mean = self.add_weight("mean", shape, fixed(mean), trainable=False)
-        self.moving_variance = self.add_weight("variance", shape, fixed(variance), trainable=False)
-
-    def adapt(self, data: Any) -> None:
-        """Take the statistics of `data`, an array or an iterable of batches, in one pass."""
-        batches = [data] if isinstance(data, (np.ndarray, list)) else data
-        count, total, square = 0, np.float64(0.0), np.float64(0.0)
-        for batch in batches:
-            x = np.asarray(batch[0] if isinstance(batch, tuple) else batch, np.float64)
-            if not self.built:
-                self.build((None, *x.shape[1:]))
-                self.built = True
-            axes = tuple(a for a in range(x.ndim) if a not in self.kept)
-            count += x.size // max(int(np.prod([x.shape[a] for a in self.kept])), 1)
-            total, square = total + x.sum(axes), square + (x * x).sum(axes)
-        mean = total / count
-        self.moving_mean.value = mean
-        self.moving_variance.value = np.maximum(square / count - mean * mean, 0.0)
-
-    def call(self, x: Tensor) -> Tensor:
-        """Return ``(x - mean) / sqrt(variance)``."""
-        shape = [int(x.known_shape[a]) if a in self.kept else 1 for a in range(x.ndim)]
-        mean = ops.reshape(self.moving_mean, shape)
-        deviation = ops.sqrt(ops.reshape(self.moving_variance, shape))
-        return (ops.cast(x, np.float32) - mean) / ops.maximum(deviation, 1e-7)
+        return _back(y, self.axis)

@@ -22,7 +22,10 @@ def _run(name: str) -> str:
 
 def test_every_example_has_a_test() -> None:
     names = {path.name for path in EXAMPLES.glob("*.py")}
-    assert names == {"people.py", "two_senses.py", "own_stages.py"}
+    assert names == {
+        "activity.py", "digits.py", "finetune.py", "first_model.py", "own_stages.py", "people.py",
+        "saliency.py", "tabular.py", "topics.py", "two_senses.py",
+    }  # fmt: skip
 
 
 def test_people() -> None:
@@ -43,3 +46,49 @@ def test_own_stages() -> None:
     assert len(values) > 2
     assert all(abs(a - b) >= 4.9 for a, b in itertools.pairwise(values))
     assert "4 pictures in" in out
+
+
+def _numbers(pattern: str, out: str) -> list[float]:
+    found = re.search(pattern, out)
+    assert found, out
+    return [float(number) for number in found.groups()]
+
+
+def test_first_model() -> None:
+    error, baseline = _numbers(r"error ([\d.]+) s; .* ([\d.]+) s", _run("first_model.py"))
+    assert error < baseline / 3  # the line's speed varies with the machine's load
+
+
+def test_tabular() -> None:
+    accuracy, auc = _numbers(r"accuracy ([\d.]+), AUC ([\d.]+)", _run("tabular.py"))
+    assert accuracy > 0.94
+    assert auc > 0.98
+
+
+def test_digits() -> None:
+    (accuracy,) = _numbers(r"accuracy ([\d.]+) on 397 digits", _run("digits.py"))
+    assert accuracy > 0.9
+
+
+def test_activity() -> None:
+    out = _run("activity.py")
+    (accuracy,) = _numbers(r"\naccuracy ([\d.]+) on", out)
+    (majority,) = _numbers(r"commonest exercise: ([\d.]+)", out)
+    assert accuracy > 3 * majority
+
+
+def test_topics() -> None:
+    accuracy, majority = _numbers(r"accuracy ([\d.]+); .* ([\d.]+)", _run("topics.py"))
+    assert accuracy > 0.7 > 2 * majority
+
+
+def test_finetune() -> None:
+    head, blocks = _numbers(r"accuracy ([\d.]+) with .* ([\d.]+) with", _run("finetune.py"))
+    assert min(head, blocks) > 0.65
+
+
+def test_saliency() -> None:
+    found = _numbers(r"accuracy ([\d.]+); ([\d.]+) after .*; ([\d.]+) by", _run("saliency.py"))
+    clean, attacked, noisy = found
+    assert clean > 0.88
+    assert attacked < noisy - 0.2
