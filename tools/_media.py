@@ -12,9 +12,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import soundfile
-from _small import STANDARD_GRAVITY
 from _sources import find
-from _watch import HELD_OUT, LABELS, RATE, load_recordings
+from _watch import HELD_OUT, LABELS, RATE, SI, load_recordings
 from numpy.typing import NDArray
 
 PHOTOS = {
@@ -74,14 +73,13 @@ def watch(sources: Path, target: Path) -> None:
     for values, label, who in zip(data["X"], data["y"], data["subject"], strict=True):
         if who == HELD_OUT and label not in chosen and len(chosen) < EXERCISES:
             chosen[int(label)] = values[: SECONDS_EACH * RATE]
-    scale = np.array([STANDARD_GRAVITY] * 3 + [1.0] * 3)
     with target.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["t", "ax", "ay", "az", "gx", "gy", "gz", "label"])
         row = 0
         for label, values in chosen.items():
             name = LABELS[data["y_labels"][label]]
-            for sample in values * scale:
+            for sample in values * SI:
                 writer.writerow([f"{row / RATE:.2f}", *(f"{v:.4f}" for v in sample), name])
                 row += 1
 

@@ -8,16 +8,13 @@ from typing import Any
 
 import flatbuffers
 import numpy as np
-import onnx
 from _sources import find
 from _watch import HELD_OUT, LABELS, RATE, WINDOW, load_recordings, load_windows
 from ai_edge_litert import schema_py_generated as schema
-from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 
 from edgeml.quantize import quantize_int8, save, set_metadata, simplify
 
-STANDARD_GRAVITY = 9.80665  # m/s² in one g
+_FLOAT = ("Sub", "Mul", "Div", "Transpose", "Softmax")
 
 
 def silero(sources: Path, target: Path) -> None:
@@ -113,17 +110,16 @@ def face(sources: Path, target: Path) -> None:
     )
 
 
-def activity(sources: Path, weights: Path, target: Path) -> None:
-    """Build the watch classifier from trained weights, and quantize it."""
-    w = dict(np.load(weights))
+def activity(sources: Path, net: Path, target: Path) -> None:
+    """Quantize the trained watch classifier; what scales its input stays float."""
     dataset = find(sources / "seglearn", "watch_dataset.npy")
     windows = load_windows(dataset)
-    si = np.array([STANDARD_GRAVITY] * 3 + [1.0] * 3, np.float32)
-    x = windows.x[windows.subject != HELD_OUT][::10] * si
+    x = windows.x[windows.subject != HELD_OUT][::10]
+    model = simplify(net)
     model = quantize_int8(
-        simplify(_activity_graph(w, si)),
+        model,
         ({"input": x[i : i + 16]} for i in range(0, len(x), 16)),
-        exclude=["shift", "scale", "channels_first", "softmax"],
+        exclude=[node.name for node in model.graph.node if node.op_type in _FLOAT],
     )
     abbreviations = load_recordings(dataset)["y_labels"]
     model = set_metadata(
@@ -148,46 +144,6 @@ def activity(sources: Path, weights: Path, target: Path) -> None:
         },
     )
     save(model, target)
-
-
-def _activity_graph(w: dict[str, NDArray[Any]], si: NDArray[np.float32]) -> Any:
-    constants = {
-        "mean": (w["mean"] * si).astype(np.float32),
-        "inverse_std": (1 / (w["std"] * si)).astype(np.float32),
-        "dense.weight": w["dense.weight"],
-        "dense.bias": w["dense.bias"],
-    }
-    nodes = [
-        helper.make_node("Sub", ["input", "mean"], ["shifted"], "shift"),
-        helper.make_node("Mul", ["shifted", "inverse_std"], ["scaled"], "scale"),
-        helper.make_node("Transpose", ["scaled"], ["x0"], "channels_first", perm=[0, 2, 1]),
-    ]
-    for i in range(3):
-        names = [f"convs.{i}.weight", f"convs.{i}.bias"]
-        constants |= {name: w[name] for name in names}
-        pad = w[names[0]].shape[2] // 2
-        nodes += [
-            helper.make_node(
-                "Conv", [f"x{i}", *names], [f"c{i}"], f"conv{i}", strides=[2], pads=[pad, pad]
-            ),
-            helper.make_node("Relu", [f"c{i}"], [f"x{i + 1}"], f"relu{i}"),
-        ]
-    dense = ["features", "dense.weight", "dense.bias"]
-    nodes += [
-        helper.make_node("GlobalAveragePool", ["x3"], ["pooled"], "pool"),
-        helper.make_node("Flatten", ["pooled"], ["features"], "flatten"),
-        helper.make_node("Gemm", dense, ["logits"], "dense", transB=1),
-        helper.make_node("Softmax", ["logits"], ["probabilities"], "softmax"),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "activity",
-        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", WINDOW, 6])],
-        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", len(LABELS)])],
-        [numpy_helper.from_array(values, name) for name, values in constants.items()],
-    )
-    opset = [helper.make_opsetid("", 17)]
-    return onnx.helper.make_model(graph, opset_imports=opset, ir_version=8)
 
 
 def _write_tflite(source: Path, target: Path, metadata: dict[str, Any]) -> None:

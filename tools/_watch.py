@@ -1,4 +1,4 @@
-"""seglearn's watch recordings, cut into windows; NumPy only, for both environments."""
+"""seglearn's watch recordings, cut into windows."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 RATE = 50  # Hz
+# From g and rad/s, which the data set has, to m/s² and rad/s.
+SI = np.array([9.80665] * 3 + [1.0] * 3, np.float32)
 WINDOW = 100  # samples, 2 s
 HELD_OUT = 4  # the subject whose recordings the demo plays; never trained on
 # The data set's own abbreviations (seven shoulder exercises of physiotherapy), spelled out.
@@ -44,12 +46,12 @@ def load_recordings(path: str | Path) -> dict[str, Any]:
 
 
 def load_windows(path: str | Path, hop: int = RATE) -> Windows:
-    """Cut all recordings into 2 s windows, one each second."""
+    """Cut all recordings into 2 s windows in SI units, one each second."""
     data = load_recordings(path)
     x, y, subject = [], [], []
     for values, label, who in zip(data["X"], data["y"], data["subject"], strict=True):
         for start in range(0, len(values) - WINDOW + 1, hop):
-            x.append(values[start : start + WINDOW])
+            x.append(values[start : start + WINDOW] * SI)
             y.append(label)
             subject.append(who)
     return Windows(np.array(x, np.float32), np.array(y, np.int64), np.array(subject, np.int64))

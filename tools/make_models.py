@@ -17,7 +17,7 @@ def main() -> None:
     parser.add_argument("--fetch", action="store_true", help="download what is missing")
     parser.add_argument("--efficientnet", type=Path, help="efficientnet_lite0.onnx, float32")
     parser.add_argument("--nanodet", type=Path, help="nanodet_g_416.onnx, float32")
-    parser.add_argument("--activity", type=Path, help="weights written by train_activity.py")
+    parser.add_argument("--activity", type=Path, help="activity.onnx, written by train_activity.py")
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES)
     arguments = parser.parse_args()
     for name in ("efficientnet", "nanodet", "activity"):

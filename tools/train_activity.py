@@ -1,9 +1,9 @@
 """Train the watch exercise classifier that is shipped, with edgeml itself.
 
-    python tools/train_activity.py watch_dataset.npy activity.npz
+    python tools/train_activity.py watch_dataset.npy activity.onnx
 
 Prints the accuracy over five subject-wise folds, then trains the net that is shipped on all
-subjects but one, which stays for the demo's recording.
+subjects but one, which stays for the demo's recording, and writes it in float32.
 """
 
 from __future__ import annotations
@@ -12,23 +12,32 @@ import argparse
 from typing import Any
 
 import numpy as np
-from _watch import HELD_OUT, Windows, load_windows, subjects_in_folds
+from _watch import HELD_OUT, SI, Windows, load_windows, subjects_in_folds
 
 import edgeml
-from edgeml.layers import Conv1D, Dense, Dropout, GlobalAveragePooling1D, Input, ZeroPadding1D
+from edgeml.layers import (
+    Conv1D,
+    Dense,
+    Dropout,
+    GlobalAveragePooling1D,
+    Input,
+    Normalization,
+    Softmax,
+)
 
 EPOCHS = 40
 BATCH = 64
+INPUT = Input((100, 6), name="input")
 Array = np.ndarray[Any, Any]
 
 
-def build() -> edgeml.Sequential:
+def build(mean: Array, variance: Array) -> edgeml.Sequential:
     """Three strided 1-D convolutions, mean over time, one dense layer; (N, 100, 6) to logits."""
     return edgeml.Sequential([
-        Input((100, 6)),
-        ZeroPadding1D(2), Conv1D(32, 5, strides=2, activation="relu"),
-        ZeroPadding1D(2), Conv1D(64, 5, strides=2, activation="relu"),
-        ZeroPadding1D(1), Conv1D(64, 3, strides=2, activation="relu"),
+        INPUT, Normalization(mean=mean, variance=variance),
+        Conv1D(32, 5, strides=2, padding="same", activation="relu"),
+        Conv1D(64, 5, strides=2, padding="same", activation="relu"),
+        Conv1D(64, 3, strides=2, padding="same", activation="relu"),
         GlobalAveragePooling1D(), Dropout(0.4), Dense(7),
     ])  # fmt: skip
 
@@ -48,22 +57,21 @@ def augment(rng: np.random.Generator, x: Array) -> Array:
     turn = turns(rng, len(x)).transpose(0, 2, 1)
     x = np.concatenate([x[..., :3] @ turn, x[..., 3:] @ turn], -1)
     scaled = x * (1 + 0.1 * rng.standard_normal((len(x), 1, 1)))
-    return (scaled + 0.03 * rng.standard_normal(x.shape)).astype(np.float32)
+    return (scaled + 0.03 * SI * rng.standard_normal(x.shape)).astype(np.float32)
 
 
-def train(data: Windows, seed: int = 0) -> tuple[edgeml.Sequential, Array, Array]:
-    """Return the net, and the mean and standard deviation of each channel."""
+def train(data: Windows, seed: int = 0) -> edgeml.Sequential:
     edgeml.layers.set_random_seed(seed)
     rng = np.random.default_rng(seed)
-    mean, std = data.x.mean((0, 1)), data.x.std((0, 1))
+    std = data.x.std((0, 1))
     # Each sensor keeps one scale for its axes, or a turn of the watch would not be a rotation.
-    std = np.repeat([std[:3].mean(), std[3:].mean()], 3).astype(np.float32)
+    std = np.repeat([std[:3].mean(), std[3:].mean()], 3)
+    net = build(data.x.mean((0, 1)), std**2)
     hot = np.eye(7, dtype=np.float32)[data.y]
     steps = EPOCHS * (len(hot) // BATCH)
     rate = edgeml.optimizers.schedules.CosineDecay(
         1.6e-4, int(steps * 0.7), warmup_target=4e-3, warmup_steps=int(steps * 0.3)
     )
-    net = build()
     net.compile(
         edgeml.optimizers.AdamW(rate, weight_decay=0.02),
         edgeml.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1),
@@ -72,41 +80,35 @@ def train(data: Windows, seed: int = 0) -> tuple[edgeml.Sequential, Array, Array
     def batches() -> Any:
         order = rng.permutation(len(hot))[: len(hot) // BATCH * BATCH]
         for chosen in order.reshape(-1, BATCH):
-            yield (augment(rng, data.x[chosen]) - mean) / std, hot[chosen]
+            yield augment(rng, data.x[chosen]), hot[chosen]
 
     stream = edgeml.data.Dataset.from_generator(batches)
     net.fit(stream, epochs=EPOCHS, verbose=0, seed=seed)
-    return net, mean, std
+    return net
 
 
-def accuracy(net: edgeml.Sequential, mean: Array, std: Array, data: Windows) -> float:
-    logits = net.predict((data.x - mean) / std)
-    return float((logits.argmax(1) == data.y).mean())
+def accuracy(net: edgeml.Sequential, data: Windows) -> float:
+    return float((net.predict(data.x).argmax(1) == data.y).mean())
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset", help="watch_dataset.npy of seglearn")
-    parser.add_argument("output", help="the weights, as .npz")
+    parser.add_argument("output", help="the net, as .onnx")
     arguments = parser.parse_args()
     data = load_windows(arguments.dataset)
     scores = []
     for held_out in subjects_in_folds():
         test = np.isin(data.subject, held_out)
-        scores.append(accuracy(*train(data.of(~test)), data.of(test)))
+        scores.append(accuracy(train(data.of(~test)), data.of(test)))
         print(f"subjects {held_out}: {scores[-1]:.3f} of {test.sum()} windows", flush=True)
     print(f"five subject-wise folds: mean {np.mean(scores):.3f}")
     test = data.subject == HELD_OUT
-    net, mean, std = train(data.of(~test))
-    own = accuracy(net, mean, std, data.of(test))
+    net = train(data.of(~test))
+    own = accuracy(net, data.of(test))
     print(f"shipped net on subject {HELD_OUT}, not trained on: {own:.3f}")
-    weights = {}
-    for i, layer in enumerate(layer for layer in net.layers if isinstance(layer, Conv1D)):
-        kernel, bias = layer.get_weights()
-        weights |= {f"convs.{i}.weight": kernel.transpose(2, 1, 0), f"convs.{i}.bias": bias}
-    kernel, bias = net.layers[-1].get_weights()
-    weights |= {"dense.weight": kernel.T, "dense.bias": bias}
-    np.savez(arguments.output, mean=mean, std=std, **weights)
+    probabilities = Softmax(name="probabilities")
+    edgeml.Sequential([INPUT, *net.layers, probabilities]).save(arguments.output)
 
 
 if __name__ == "__main__":

@@ -72,7 +72,8 @@ def test_something_else_renamed(bad, content):
         edgeml.load(bad(content))
 
 
-@pytest.mark.parametrize("share", [0.01, 0.5, 0.999])
+# The last cut takes a few bytes only: a protobuf cut between two fields is a whole one.
+@pytest.mark.parametrize("share", [0.01, 0.5, 0.9999])
 @pytest.mark.parametrize("name", ["activity_watch_int8.onnx", "okay_nabu.tflite"])
 def test_a_truncated_model(bad, name, share, capfd):
     content = (SHIPPED / name).read_bytes()
