@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ def frame(x: Like, size: int, hop: int) -> Tensor:
         [[0.0, 1.0, 2.0], [2.0, 3.0, 4.0]]
     """
     value = as_tensor(x)
-    *lead, samples = value.static_shape
+    lead, samples = _lead(value)
     count = _frames("frame", samples, size, hop)
     unit = math.gcd(size, hop)
     if size // unit > _SLICES:
@@ -46,11 +47,28 @@ def frame(x: Like, size: int, hop: int) -> Tensor:
     step, parts = hop // unit, size // unit
     rows = samples // unit
     cut = slice_(value, [0], [rows * unit], [-1]) if rows * unit != samples else value
-    table = reshape(cut, [*lead, rows, unit])
+    table = _with_lead(cut, lead, [rows, unit])
     found = [
         slice_(table, [i], [i + (count - 1) * step + 1], [len(lead)], [step]) for i in range(parts)
     ]
     return concatenate(found, -1) if parts > 1 else found[0]
+
+
+def _lead(value: Tensor) -> tuple[tuple[int | str, ...], int]:
+    """Return all dimensions but the last, which may be symbols, and the last."""
+    *lead, samples = value.known_shape
+    if isinstance(samples, str):
+        raise ShapeError(f"{value!r}: the number of samples must be known", received=samples)
+    return tuple(lead), int(samples)
+
+
+def _with_lead(value: Tensor, lead: tuple[int | str, ...], rest: Sequence[int]) -> Tensor:
+    """Return `value` as (*lead, *rest)."""
+    if len(lead) == 1:  # the batch keeps its name
+        return emit("Reshape", value, np.array([0, *rest], np.int64))
+    if sum(isinstance(dim, str) for dim in lead) > 1:
+        raise ShapeError(f"at most one dimension may be unknown, of {lead}", received=lead)
+    return reshape(value, [*(-1 if isinstance(dim, str) else dim for dim in lead), *rest])
 
 
 def _frames(who: str, samples: int, size: int, hop: int) -> int:
@@ -92,21 +110,28 @@ def stft(
         (17, 33)
     """
     both, lead = _transform(x, n_fft, hop, window, win_length, center, pad_mode)
-    bins, frames = n_fft // 2 + 1, both.static_shape[-1]
+    bins = n_fft // 2 + 1
     parts = [slice_(both, [i * bins], [(i + 1) * bins], [1]) for i in (0, 1)]
-    real, imaginary = (reshape(swapaxes(p, 1, 2), [*lead, frames, bins]) for p in parts)
+    real, imaginary = (_unflatten(p, lead) for p in parts)
     return real, imaginary
+
+
+def _unflatten(value: Tensor, lead: tuple[int | str, ...]) -> Tensor:
+    """Return (batch, values, frames) as (*lead, frames, values)."""
+    turned = swapaxes(value, 1, 2)
+    if len(lead) == 1:
+        return turned
+    return _with_lead(turned, lead, [int(dim) for dim in turned.known_shape[1:]])
 
 
 def _transform(
     x: Like, n_fft: int, hop: int | None, window: str | Array | None, win_length: int | None,
     center: bool, pad_mode: str,
-) -> tuple[Tensor, list[int]]:  # fmt: skip
+) -> tuple[Tensor, tuple[int | str, ...]]:  # fmt: skip
     """Return real and imaginary parts (batch, 2 * bins, frames), and the leading dimensions."""
     value = as_tensor(x)
-    *lead, samples = value.static_shape
-    batch = int(np.prod(lead, dtype=np.int64))
-    flat = reshape(value, [batch, 1, samples])
+    lead, samples = _lead(value)
+    flat = emit("Reshape", value, np.array([0 if len(lead) == 1 else -1, 1, samples], np.int64))
     if center:
         half = n_fft // 2
         if pad_mode == "reflect" and samples <= half:
@@ -117,9 +142,9 @@ def _transform(
             )  # fmt: skip
         flat = pad(flat, [(0, 0), (0, 0), (half, half)], mode=pad_mode)
     step = hop or n_fft // 4
-    _frames("stft", flat.static_shape[-1], n_fft, step)
+    _frames("stft", _lead(flat)[1], n_fft, step)
     basis = _basis(n_fft, _window(window, win_length or n_fft, n_fft).tobytes())
-    return emit("Conv", flat, basis, strides=[step]), list(lead)
+    return emit("Conv", flat, basis, strides=[step]), lead
 
 
 @functools.lru_cache(maxsize=8)
@@ -172,19 +197,18 @@ def spectrogram(
         A tensor (..., frames, n_fft // 2 + 1).
     """
     energy, lead = _energy(x, n_fft, hop, power, window, win_length, center, pad_mode)
-    _, bins, frames = energy.static_shape
-    return reshape(swapaxes(energy, 1, 2), [*lead, frames, bins])
+    return _unflatten(energy, lead)
 
 
 def _energy(
     x: Like, n_fft: int, hop: int | None, power: float, window: str | Array | None,
     win_length: int | None, center: bool, pad_mode: str,
-) -> tuple[Tensor, list[int]]:  # fmt: skip
+) -> tuple[Tensor, tuple[int | str, ...]]:  # fmt: skip
     if power not in (1.0, 2.0):
         raise InputError(f"spectrogram: power is 1 or 2, not {power}", name="power", received=power)
     both, lead = _transform(x, n_fft, hop, window, win_length, center, pad_mode)
-    batch, double, frames = both.static_shape
-    squares = reshape(both * both, [batch, 2, double // 2, frames])
+    _, double, frames = both.known_shape
+    squares = _with_lead(both * both, both.known_shape[:1], [2, int(double) // 2, int(frames)])
     energy = emit("ReduceSum", squares, np.array([1], np.int64), keepdims=0)
     # The root's slope at 0 must be finite.
     return (sqrt(energy + 1e-20) if power == 1.0 else energy), lead
@@ -298,7 +322,7 @@ def log_mel(
     energy, lead = _energy(x, n_fft, hop, power, window, win_length, center, pad_mode)
     bank = mel_filterbank(n_mels, n_fft, sample_rate, fmin=fmin, fmax=fmax, scale=scale, norm=norm)
     mel = matmul(np.ascontiguousarray(bank.T), energy)
-    return reshape(swapaxes(log(mel + offset), 1, 2), [*lead, energy.static_shape[2], n_mels])
+    return _unflatten(log(mel + offset), lead)
 
 
 def mfcc(

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import itertools
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -24,7 +27,7 @@ def test_every_example_has_a_test() -> None:
     names = {path.name for path in EXAMPLES.glob("*.py")}
     assert names == {
         "activity.py", "digits.py", "finetune.py", "first_model.py", "own_stages.py", "people.py",
-        "saliency.py", "tabular.py", "topics.py", "two_senses.py",
+        "saliency.py", "spoken_digits.py", "tabular.py", "topics.py", "two_senses.py",
     }  # fmt: skip
 
 
@@ -92,3 +95,15 @@ def test_saliency() -> None:
     clean, attacked, noisy = found
     assert clean > 0.88
     assert attacked < noisy - 0.2
+
+
+@pytest.mark.skipif(
+    not (shutil.which("espeak-ng") and shutil.which("flite")), reason="needs espeak-ng and flite"
+)
+@pytest.mark.skipif(
+    not Path("/usr/share/asterisk/sounds/en/digits").is_dir(),
+    reason="needs asterisk-core-sounds-en-wav",
+)
+def test_spoken_digits() -> None:
+    (accuracy,) = _numbers(r"accuracy ([\d.]+) on 50 words", _run("spoken_digits.py"))
+    assert accuracy > 0.5

@@ -139,3 +139,11 @@ def test_gradients(fn):
 def test_bad_input(fn, error, message):
     with pytest.raises(error, match=message):
         run(fn, SOUND)
+
+
+def test_the_batch_may_be_unknown():
+    x = edgeml.Input((700,))
+    model = edgeml.Model(x, ops.log_mel(x, 8000, 64, 20, 8))
+    assert model.outputs[0].shape == ("batch", 36, 8)
+    expected = run(lambda x: ops.log_mel(x, 8000, 64, 20, 8), SOUND)
+    np.testing.assert_allclose(model.predict(SOUND), expected, rtol=1e-5)
