@@ -55,8 +55,15 @@ class State:
         """Return the current value of one parameter, in its shape, without a copy."""
         if key in self.others:
             return self.others[key][self.current]
+        return self._cut(key, self.vector(vector))
+
+    def parameters(self, side: int) -> list[Array]:
+        """Return all parameters of one side, in the order of the keys, without a copy."""
+        return [self._cut(key, self.vectors["parameters"][side]) for key in self.keys]
+
+    def _cut(self, key: Hashable, vector: Array) -> Array:
         start, end, shape = self._places[key]
-        return self.vector(vector)[start:end].reshape(shape)
+        return vector[start:end].reshape(shape)
 
     def set(self, key: Hashable, value: Array) -> None:
         """Give one parameter another value."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from edgeml import ops
 from edgeml.errors import TrainingError
-from edgeml.graph import Graph, Node, Tensor, emit, emit_many, gradients, live_nodes
+from edgeml.graph import Graph, Node, Tensor, emit, gradients, live_nodes
 from edgeml.graph._execute import open_session
 from edgeml.optimizers import Optimizer
 from edgeml.runtime._errors import translated
@@ -48,13 +49,16 @@ def build_step(
     graph = traced.graph
     results: dict[str, Tensor] = {}
     with graph:
-        flat = graph.input("parameters", np.float32, (state.size,))
         if optimizer is not None:
             assert traced.loss is not None
-            results |= _update(traced, state, optimizer, flat, decay)
-        pieces = _pieces(state, flat)
-        known = {traced.variables[key]: piece for key, piece in pieces.items()
-                 if key in traced.variables}  # fmt: skip
+            results |= _update(traced, state, optimizer, decay)
+        # The same memory is given twice: whole to the optimizer, and in its parts, which saves
+        # the graph the cutting.
+        known = {
+            traced.variables[key]: graph.input(f"parameter/{i}", np.float32, shape)
+            for i, (key, shape) in enumerate(zip(state.keys, state.shapes, strict=True))
+            if key in traced.variables
+        }
         for i, key in enumerate(state.others):
             if key in traced.variables:
                 old = traced.variables[key]
@@ -73,23 +77,8 @@ def build_step(
     return graph
 
 
-def _pieces(state: State, flat: Tensor) -> dict[Hashable, Tensor]:
-    """Cut the flat vector into the parameters."""
-    if not state.keys:
-        return {}
-    parts = (
-        emit_many(len(state.keys), "Split", flat, np.array(state.sizes, np.int64), axis=0)
-        if len(state.keys) > 1
-        else (flat,)
-    )
-    return {
-        key: part if part.shape == shape else ops.reshape(part, shape)
-        for key, part, shape in zip(state.keys, parts, state.shapes, strict=True)
-    }
-
-
 def _update(
-    traced: Traced, state: State, optimizer: Optimizer, flat: Tensor, decay: Array | None
+    traced: Traced, state: State, optimizer: Optimizer, decay: Array | None
 ) -> dict[str, Tensor]:
     graph, loss = traced.graph, traced.loss
     assert loss is not None
@@ -106,26 +95,26 @@ def _update(
     ]
     grads = [g if g.ndim == 1 else ops.reshape(g, [-1]) for g in optimizer.clip(grads)]
     g = emit("Concat", *grads, axis=0) if len(grads) > 1 else grads[0]
-    slots = {name: graph.input(name, np.float32, flat.shape) for name in state.vectors
-             if name != "parameters"}  # fmt: skip
+    vectors = {name: graph.input(name, np.float32, (state.size,)) for name in state.vectors}
+    flat = vectors.pop("parameters")
     scalars = {name: graph.input(f"scalar/{name}", np.float32, ())
                for name in sorted(optimizer.scalars(1))}  # fmt: skip
-    own = {name: slots[name] for name in optimizer.slots}
+    own = {name: vectors[name] for name in optimizer.slots}
     mask = graph.constant(decay) if decay is not None else None
     results = {"gradient_norm": emit("ReduceL2", g, keepdims=0)}
     steps = optimizer.gradient_accumulation_steps or 1
     apply: Tensor | None = None
     if steps > 1:
         apply = graph.input("apply", np.bool_, ())
-        total = slots["accumulator"] + g
+        total = vectors["accumulator"] + g
         results["new/accumulator"] = emit("Where", apply, 0.0, total, like=total)
         g = total * (1.0 / steps)
     new, moved = optimizer.update(flat, g, own, scalars, decay_mask=mask)
     made = {"parameters": new, **moved}
     if optimizer.use_ema:
         momentum = optimizer.ema_momentum
-        made["average"] = slots["average"] * momentum + new * (1.0 - momentum)
-    old = {"parameters": flat, **slots}
+        made["average"] = vectors["average"] * momentum + new * (1.0 - momentum)
+    old = {"parameters": flat, **vectors}
     for name, value in made.items():
         results[f"new/{name}"] = value if apply is None else emit("Where", apply, value, old[name])
     return results
@@ -144,6 +133,8 @@ def _multiplications(node: Node) -> int:
 
 # Below this many multiplications handing work to a second thread costs more than it saves.
 _SMALL = 4_000_000
+# Inputs of fewer values than this are copied.
+_COPIED = 50_000
 
 
 def work(proto: Any) -> int:
@@ -182,7 +173,9 @@ class Step:
         )
         self._results: dict[str, Array] = {}
         self._scalars: dict[str, Array] = {}
-        self._fed: dict[str, type] = {}
+        self._fed: dict[str, Array] = {}
+        """Where small inputs are copied to, which is faster than binding other memory each time."""
+        self._large: dict[str, type] = {}
         self.trains = any(node.name == "gradient_norm" for node in self._session.get_outputs())
         self._sort_inputs()
         self._bindings = [self._bind(0), self._bind(1)]
@@ -191,12 +184,14 @@ class Step:
         held = set(self._state.vectors) | {f"other/{i}" for i in range(len(self._state.others))}
         for node in self._session.get_inputs():
             kind = _DTYPES[node.type]
-            if node.name in held:
+            if node.name in held or node.name.startswith("parameter/"):
                 continue
             if node.name.startswith("scalar/") or node.name in ("seed", "apply"):
                 self._scalars[node.name] = np.zeros(tuple(node.shape), kind)
+            elif math.prod(node.shape) < _COPIED:
+                self._fed[node.name] = np.zeros(tuple(node.shape), kind)
             else:
-                self._fed[node.name] = kind
+                self._large[node.name] = kind
         for node in self._session.get_outputs():
             if not node.name.startswith("new/"):
                 self._results[node.name] = np.zeros(tuple(node.shape), _DTYPES[node.type])
@@ -213,7 +208,10 @@ class Step:
                 _bind_input(binding, name, pair[side])
             if f"new/{name}" in made:
                 _bind_output(binding, f"new/{name}", pair[1 - side])
-        for name, array in self._scalars.items():
+        for i, array in enumerate(self._state.parameters(side)):
+            if f"parameter/{i}" in taken:
+                _bind_input(binding, f"parameter/{i}", array)
+        for name, array in (self._scalars | self._fed).items():
             _bind_input(binding, name, array)
         for name, array in self._results.items():
             _bind_output(binding, name, array)
@@ -232,7 +230,9 @@ class Step:
         """
         binding = self._bindings[self._state.current]
         kept = []  # a binding holds addresses only
-        for name, kind in self._fed.items():
+        for name, array in self._fed.items():
+            array[...] = feeds[name]
+        for name, kind in self._large.items():
             given: Array = np.ascontiguousarray(feeds[name], kind)
             kept.append(given)
             _bind_input(binding, name, given)
