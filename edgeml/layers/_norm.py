@@ -17,20 +17,14 @@ from edgeml.layers._layout import channels_first, channels_last, sizes_of
 class BaseNormalization(Layer):
     """What the normalizations share: scale and shift."""
 
-    scale: bool
-    center: bool
-    gamma_initializer: Any
-    beta_initializer: Any
-    gamma_regularizer: Any
-    beta_regularizer: Any
-
     def _add_scale_and_shift(self, shape: Sequence[int]) -> None:
+        own: Any = self  # the fields stand in the subclasses, in the order of Keras's arguments
         self.gamma = self.add_weight(
-            "gamma", shape, self.gamma_initializer, regularizer=self.gamma_regularizer
-        ) if self.scale else None  # fmt: skip
+            "gamma", shape, own.gamma_initializer, regularizer=own.gamma_regularizer
+        ) if own.scale else None  # fmt: skip
         self.beta = self.add_weight(
-            "beta", shape, self.beta_initializer, regularizer=self.beta_regularizer
-        ) if self.center else None  # fmt: skip
+            "beta", shape, own.beta_initializer, regularizer=own.beta_regularizer
+        ) if own.center else None  # fmt: skip
 
     def _channels(self, input_shape: Any, axis: Any) -> int:
         size = input_shape[axis]

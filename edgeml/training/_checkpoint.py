@@ -6,12 +6,16 @@ import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgeml.callbacks._base import Callback, Logs
 from edgeml.errors import CheckpointError
 from edgeml.training._files import write_atomically
+
+if TYPE_CHECKING:
+    from edgeml.training._trainer import Trainer
 
 Array = np.ndarray[Any, Any]
 SCHEMA = 1
@@ -53,3 +57,41 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
             path=str(path),
         )
     return arrays, values
+
+
+class Position(Callback):
+    """Keeps the trainer's place: a resumed one starts with the next batch."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer = trainer
+
+    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Know the next batch."""
+        self._trainer.batch = batch + 1
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Know the next epoch."""
+        self._trainer.epoch, self._trainer.batch = epoch + 1, 0
+
+
+class Checkpoints(Callback):
+    """Writes a checkpoint every so many steps, and after each epoch."""
+
+    def __init__(self, trainer: Trainer, path: Path, steps: int) -> None:
+        self._trainer, self._path, self._steps = trainer, path, steps
+        self._done = 0
+
+    @property
+    def needs_batch_logs(self) -> bool:
+        """Metrics are not read."""
+        return False
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Write, when it is time."""
+        self._done += 1
+        if self._done % self._steps == 0:
+            self._trainer.checkpoint(self._path)
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Write."""
+        self._trainer.checkpoint(self._path)

@@ -20,6 +20,9 @@ from edgeml.training._progress import ProgressBar
 
 Array = np.ndarray[Any, Any]
 
+_thread = threading.local()
+"""``loop``: the event loop that awaits this thread's training, and its async callbacks."""
+
 
 class Fitted(Protocol):
     """What is trained, as the loop and callbacks see it."""
@@ -99,7 +102,10 @@ def run(model: Fitted, engine: Engine, scores: Scores, validation: Scores, plan:
     steps = plan.steps_per_epoch or plan.data.steps()
     params = {"epochs": plan.epochs, "steps": steps, "verbose": plan.verbose}
     bar = ProgressBar(plan.verbose)
-    callbacks = CallbackList([plan.history, *plan.callbacks, bar], model=model, params=params)
+    callbacks = CallbackList(
+        [plan.history, *plan.callbacks, bar], model=model, params=params,
+        loop=getattr(_thread, "loop", None),
+    )  # fmt: skip
     model.stop_training = False
     callbacks.on_train_begin()
     try:
@@ -171,6 +177,13 @@ def with_class_weight(batch: Batch, weights: Mapping[int, float] | None) -> Batc
     return arrays, targets, found if weight is None else found * weight
 
 
+def listed(callbacks: Any) -> list[Any]:
+    """Return callbacks as a list: one by itself, or TensorFlow.js's dict, is one."""
+    if isinstance(callbacks, (Callback, Mapping)):
+        return [callbacks]
+    return list(callbacks or ())
+
+
 def refuse_on_loop(name: str) -> None:
     """Raise when called on a running event loop, which training would block.
 
@@ -201,6 +214,7 @@ async def off_loop(work: Callable[[], Any], stop: Callable[[], None]) -> Any:
 
     def target() -> None:
         result, error = None, None
+        _thread.loop = loop
         try:
             result = work()
         except BaseException as raised:

@@ -20,7 +20,7 @@ from edgeml.layers._functional import entries_between, replay
 from edgeml.layers._layer import Call, Layer, shape_of
 from edgeml.layers._parameter import Parameter
 from edgeml.training._engine import Engine, weighted_total
-from edgeml.training._fit import Plan, Scores, evaluate, off_loop, refuse_on_loop, run
+from edgeml.training._fit import Plan, Scores, evaluate, listed, off_loop, refuse_on_loop, run
 from edgeml.training._inputs import Batch, Data, by_name
 from edgeml.training._step import Traced
 
@@ -278,7 +278,7 @@ class Model(Layer):
         plan = Plan(
             data, epochs=epochs, initial_epoch=initial_epoch, validation=validation,
             validation_freq=validation_freq, shuffle=shuffle, steps_per_epoch=steps_per_epoch,
-            verbose=verbose, callbacks=list(callbacks or ()), seed=seed, class_weight=class_weight,
+            verbose=verbose, callbacks=listed(callbacks), seed=seed, class_weight=class_weight,
             check=self._check_batch if data.streamed else None,
         )  # fmt: skip
         scores = Scores(self._resolved[0])

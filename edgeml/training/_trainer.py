@@ -14,8 +14,6 @@ import numpy as np
 from edgeml import losses as losses_module
 from edgeml import metrics as metrics_module
 from edgeml import ops, optimizers
-from edgeml.callbacks import Callback
-from edgeml.callbacks._base import Logs
 from edgeml.callbacks._history import History
 from edgeml.errors import CheckpointError, DataError, TrainingError
 from edgeml.graph import Graph, Tensor, emit_many, from_onnx, gradients, live_nodes, to_onnx
@@ -23,11 +21,11 @@ from edgeml.graph._execute import open_session
 from edgeml.graph._infer import onnx
 from edgeml.graph._onnx import read_proto
 from edgeml.layers._config import deserialize, serialize
-from edgeml.training._checkpoint import read_checkpoint, write_checkpoint
+from edgeml.training._checkpoint import Checkpoints, Position, read_checkpoint, write_checkpoint
 from edgeml.training._engine import Engine, feeds_of
 from edgeml.training._features import Cut, compute, cut
 from edgeml.training._files import write_atomically
-from edgeml.training._fit import Plan, Scores, evaluate, off_loop, refuse_on_loop, run
+from edgeml.training._fit import Plan, Scores, evaluate, listed, off_loop, refuse_on_loop, run
 from edgeml.training._inputs import Batch, Data
 from edgeml.training._memory import largest_batch, peak_bytes, state_bytes
 from edgeml.training._model import _metric
@@ -97,6 +95,7 @@ class Trainer:
         self.metrics = list(metrics)
         self.batch_size = batch_size
         self.memory_limit = memory_limit
+        self._accumulation = self.optimizer.gradient_accumulation_steps or 1
         self.cache_features = cache_features
         self.seed = seed
         self.stop_training = False
@@ -113,7 +112,6 @@ class Trainer:
         if self._squash is not None or self.from_logits:
             self.loss = losses_module.with_logits(self.loss, True)
         self._engine: Engine | None = None
-        self._engine_proto = self._masters
         self._cut: Cut | None = None
         self._resolved: Any = None
         self.epoch = self.batch = 0
@@ -233,11 +231,13 @@ class Trainer:
             parts = [*given, None, None][:3]
             validation = self._data(parts[0], parts[1], parts[2], size)
             validation = self._with_features(validation) if self.cache_features else validation
-        extra = [_Checkpoints(self, Path(checkpoint), checkpoint_steps)] if checkpoint else []
+        if self.batch and self.batch == (steps_per_epoch or data.steps()):
+            self.epoch, self.batch = self.epoch + 1, 0  # stopped between its last step and its end
+        extra = [Checkpoints(self, Path(checkpoint), checkpoint_steps)] if checkpoint else []
         plan = Plan(
             data, epochs=epochs, initial_epoch=self.epoch, start_batch=self.batch,
             validation=validation, shuffle=shuffle, steps_per_epoch=steps_per_epoch,
-            verbose=verbose, callbacks=[*(callbacks or ()), _Position(self), *extra],
+            verbose=verbose, callbacks=[*listed(callbacks), Position(self), *extra],
             seed=self.seed, class_weight=class_weight,
             check=(lambda b: self._check_labels(b[1])) if data.streamed else None,
         )  # fmt: skip
@@ -296,6 +296,32 @@ class Trainer:
                     tensor.CopyFrom(onnx().numpy_helper.from_array(value, tensor.name))
         return proto
 
+    save = export
+    """What `ModelCheckpoint` calls."""
+
+    def get_weights(self) -> list[Array]:
+        """Return copies of what training changes, in the order of `parameters`."""
+        keys = self._changed()
+        assert self._engine is not None
+        return [self._engine.state.view(key).copy() for key in keys]
+
+    def set_weights(self, weights: Sequence[Array]) -> None:
+        """Set what training changes to what `get_weights` returned."""
+        keys = self._changed()
+        assert self._engine is not None
+        for key, value in zip(keys, weights, strict=True):
+            self._engine.state.set(key, value)
+
+    def _changed(self) -> list[str]:
+        if self._engine is None:
+            raise TrainingError("there are no trained weights yet: no step was done")
+        return [str(key) for key in (*self._engine.state.keys, *self._engine.state.others)]
+
+    def save_weights(self, path: Any) -> None:
+        """Write what training changed to an ``.npz`` file, by initializer."""
+        arrays = dict(zip(self._changed(), self.get_weights(), strict=True))
+        write_atomically(Path(path), lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
+
     def checkpoint(self, path: Any) -> None:
         """Write everything that `resume` needs to go on bit for bit; one file, atomically.
 
@@ -313,7 +339,8 @@ class Trainer:
             "trainable": self.parameters, "from_logits": self.from_logits,
             "metrics": [serialize(metric) for metric in self.metrics],
             "epoch": self.epoch, "batch": self.batch, "batch_size": self.batch_size,
-            "memory_limit": self.memory_limit, "model": hashlib.sha256(content).hexdigest(),
+            "memory_limit": self.memory_limit, "accumulation": self._accumulation,
+            "model": hashlib.sha256(content).hexdigest(),
             "others": list(self._engine.state.others),
         }  # fmt: skip
         arrays = {**arrays, "model": np.frombuffer(content, np.uint8)}
@@ -356,6 +383,7 @@ class Trainer:
                 batch_norm=values["batch_norm"], seed=values["seed"],
                 memory_limit=values["memory_limit"], from_logits=values["from_logits"], **options,
             )  # fmt: skip
+            trainer._accumulation = values.get("accumulation", trainer._accumulation)
             trainer._start(values["others"])
             assert trainer._engine is not None
             trainer._engine.restore(arrays, values)
@@ -384,11 +412,7 @@ class Trainer:
         interpreter and the runtime themselves.
         """
         batch = self._data(x, y, None, 2**31 - 1).head()
-        return self._predict_bytes(batch)
-
-    def _predict_bytes(self, batch: Batch) -> int:
-        engine = self._prepare(batch)
-        return peak_bytes(engine.graph(batch)) + state_bytes(engine.state)
+        return _bytes_of(self._prepare(batch), batch)
 
     def _within_memory(self, data: Data, size: int) -> Data:
         """Return the data in batches that fit, and accumulate gradients over as many."""
@@ -401,27 +425,43 @@ class Trainer:
                 [np.resize(y, (count, *y.shape[1:])) for y in targets],
                 None if weight is None else np.resize(weight, count),
             )
-            return self._predict_bytes(few)
+            self._check_labels_shape(few)
+            states = [str(key) for key in self._trace(few, True).states]
+            return _bytes_of(self._new_engine(states, self._accumulating(size // count)), few)
 
         fitting, tried = largest_batch(size, self.memory_limit, predict)
-        if fitting == size:
-            return data
-        if data.streamed:
+        if fitting < size and data.streamed:
             raise TrainingError(
                 f"batches of {size} take more than memory_limit: let the dataset yield batches of "
                 f"{fitting}"
             )
-        _log.warning(
-            "batches of %d would take more than %d bytes: steps of %d, whose gradients are "
-            "accumulated (tried %s)",
-            size, self.memory_limit, fitting, ", ".join(map(str, tried)),
-        )  # fmt: skip
-        accumulated = (self.optimizer.gradient_accumulation_steps or 1) * (size // fitting)
-        self.optimizer = dataclasses.replace(
-            self.optimizer, gradient_accumulation_steps=accumulated
-        )
-        self._engine = None
-        return dataclasses.replace(data, batch_size=fitting)
+        if fitting < size:
+            _log.warning(
+                "batches of %d would take more than %d bytes: steps of %d, whose gradients are "
+                "accumulated (tried %s)",
+                size, self.memory_limit, fitting, ", ".join(map(str, tried)),
+            )  # fmt: skip
+        self._accumulate(size // fitting, data.head())
+        return dataclasses.replace(data, batch_size=fitting) if fitting < size else data
+
+    def _accumulating(self, parts: int) -> optimizers.Optimizer:
+        """Return the optimizer for batches that come in `parts`."""
+        steps = self._accumulation * parts
+        if steps == (self.optimizer.gradient_accumulation_steps or 1):
+            return self.optimizer
+        found = dataclasses.replace(self.optimizer, gradient_accumulation_steps=steps)
+        found.iterations = self.optimizer.iterations
+        return found
+
+    def _accumulate(self, parts: int, batch: Batch) -> None:
+        """Change over to batches in `parts`; what was learned is kept."""
+        optimizer, old = self._accumulating(parts), self._engine
+        if optimizer is self.optimizer:
+            return
+        self.optimizer, self._engine = optimizer, None
+        if old is not None:
+            engine = self._prepare(batch)
+            engine.state.restore({**engine.state.arrays(), **old.state.arrays()})
 
     def _with_features(self, data: Data) -> Data:
         """Return the features instead of the inputs; the engine then trains the rest alone."""
@@ -429,8 +469,6 @@ class Trainer:
             raise TrainingError("cache_features needs arrays: a dataset is read anew each epoch")
         if self._cut is None:
             self._cut = cut(self._masters, self.parameters)
-            self._engine_proto = self._cut.rest
-            self._engine = None
         found = compute(self._cut.features, data, threads=self._threads)
         y = data.targets
         return Data(found, y[0] if y else None, data.sample_weight, list(found), 1,
@@ -448,11 +486,14 @@ class Trainer:
         return self._engine
 
     def _start(self, states: Sequence[str]) -> None:
+        self._engine = self._new_engine(states, self.optimizer)
+
+    def _new_engine(self, states: Sequence[str], optimizer: optimizers.Optimizer) -> Engine:
         values = {t.name: onnx().numpy_helper.to_array(t) for t in self._masters.graph.initializer}
         trainable: dict[Hashable, Array] = {name: values[name] for name in self.parameters}
         others: dict[Hashable, Array] = {name: values[name] for name in states}
-        self._engine = Engine(
-            self._trace, trainable, others, self.optimizer, seed=self.seed,
+        return Engine(
+            self._trace, trainable, others, optimizer, seed=self.seed,
             threads=self._threads, delegate=self._delegate,
         )  # fmt: skip
 
@@ -468,8 +509,9 @@ class Trainer:
 
     def _trace(self, batch: Batch, training: bool) -> Traced:
         arrays, targets, weight = batch
-        shapes = {name: a.shape for name, a in arrays.items()}
-        graph = from_onnx(self._engine_proto, shapes)
+        whole = self._cut is None or set(arrays) == set(self.input_names)
+        proto = self._masters if whole else self._cut.rest  # type: ignore[union-attr]
+        graph = from_onnx(proto, {name: a.shape for name, a in arrays.items()})
         outputs = list(graph.outputs.values())
         with graph:
             y = graph.input("target/0", targets[0].dtype, targets[0].shape)
@@ -540,34 +582,9 @@ def _as_classes(prediction: Tensor, y: Tensor, loss: Any) -> Tensor:
     return prediction
 
 
+def _bytes_of(engine: Engine, batch: Batch) -> int:
+    return peak_bytes(engine.graph(batch)) + state_bytes(engine.state)
+
+
 def _write(file: Any, content: bytes) -> None:
     file.write(content)
-
-
-class _Position(Callback):
-    """Keeps the trainer's place: a resumed one starts with the next batch."""
-
-    def __init__(self, trainer: Trainer) -> None:
-        self._trainer = trainer
-
-    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
-        self._trainer.batch = batch + 1
-
-    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        self._trainer.epoch, self._trainer.batch = epoch + 1, 0
-
-
-class _Checkpoints(Callback):
-    """Writes a checkpoint every so many steps, and after each epoch."""
-
-    def __init__(self, trainer: Trainer, path: Path, steps: int) -> None:
-        self._trainer, self._path, self._steps = trainer, path, steps
-        self._done = 0
-
-    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        self._done += 1
-        if self._done % self._steps == 0:
-            self._trainer.checkpoint(self._path)
-
-    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        self._trainer.checkpoint(self._path)

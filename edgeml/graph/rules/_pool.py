@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from edgeml.graph._ir import Node, Tensor, emit, emit_many
+from edgeml.graph._recipes import use_enlarged
 from edgeml.graph._recipes_linear import identity_along, spread_along
-from edgeml.graph._recipes_window import reshape, total, window_of
+from edgeml.graph._recipes_window import Window, reshape, total, window_of
 from edgeml.graph._rules import attributes_of, rule
+from edgeml.graph.rules._elementwise import masked
 
 Grads = tuple[Tensor | None, ...]
 
@@ -19,11 +21,13 @@ Grads = tuple[Tensor | None, ...]
 @rule("MaxPool")
 def max_pool(node: Node, g: Tensor, *_: Tensor | None) -> Grads:
     """Each window's gradient goes to its first maximum, as in PyTorch."""
+    window = window_of(node, node.attr("kernel_shape"))
+    if use_enlarged(window) and g.dtype == np.float32:
+        return (_to_first_maximum(node, g, window),)
     if node.attr("storage_order", 0):  # MaxUnpool takes row-major indices only
         indices = emit_many(2, "MaxPool", node.x, **{**node.attributes, "storage_order": 0})[1]
     else:
         indices = node.extra_output(1)
-    window = window_of(node, node.attr("kernel_shape"))
     x = node.x.static_shape
     # Windows that far apart do not share a value.
     layers = [math.ceil(e / s) for e, s in zip(window.extent, window.strides, strict=True)]
@@ -39,6 +43,31 @@ def max_pool(node: Node, g: Tensor, *_: Tensor | None) -> Grads:
         at: Any = tuple(slice(p, None, n) for p, n in zip(place, layers, strict=True))
         offsets[(0, 0, *at)] = layer * node.x.size
     return (total(_unpool(g, indices + offsets, (count, *x)), 0),)
+
+
+def _to_first_maximum(node: Node, g: Tensor, window: Window) -> Tensor:
+    """Return `g` where the enlarged maximum equals the input, of equal places the first."""
+    shape = node.x.static_shape
+    flat = (shape[0] * shape[1], 1, *([1] if len(shape) == 3 else []))
+
+    def as_images(value: Tensor) -> Tensor:
+        return reshape(value, *flat, *value.static_shape[2:])
+
+    kernel = (*([1] if len(shape) == 3 else []), *window.kernel)
+    scales = np.array([1.0, 1.0, *kernel], np.float32)
+
+    def enlarged(value: Tensor) -> Tensor:
+        return emit("Resize", value, None, scales, mode="nearest",
+                    coordinate_transformation_mode="asymmetric", nearest_mode="floor")  # fmt: skip
+
+    x = as_images(node.x)
+    rank = np.arange(math.prod(kernel), 0, -1, dtype=np.float32).reshape(kernel)
+    repeats = [size // k for size, k in zip(x.static_shape[2:], kernel, strict=True)]
+    equal = emit("Cast", emit("Equal", x, enlarged(as_images(node.output))), to=1)
+    ranked = equal * np.tile(rank, repeats)
+    best = emit("MaxPool", ranked, kernel_shape=list(kernel), strides=list(kernel))
+    first = masked(enlarged(as_images(g)), emit("Equal", ranked, enlarged(best)))
+    return reshape(first, *shape)
 
 
 def _unpool(g: Tensor, indices: Tensor, shape: tuple[int, ...]) -> Tensor:
