@@ -1,0 +1,133 @@
+"""Training that goes on: a second fit, other calls after it, callbacks that keep and restore."""
+
+import asyncio
+
+import numpy as np
+import pytest
+
+import edgeml
+from edgeml.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from edgeml.errors import TrainingError
+from edgeml.layers import Conv2D, Dense, GlobalAveragePooling2D
+from edgeml.training import Trainer
+
+SCCE = "sparse_categorical_crossentropy"
+X = np.random.default_rng(0).normal(size=(64, 12, 12, 3)).astype(np.float32)
+Y = (X.mean((1, 2, 3)) > 0).astype(np.int64)
+
+
+@pytest.fixture
+def model():
+    edgeml.layers.set_random_seed(0)
+    found = edgeml.Sequential([
+        edgeml.Input((12, 12, 3)), Conv2D(8, 3, activation="relu"), GlobalAveragePooling2D(),
+        Dense(2),
+    ])  # fmt: skip
+    loss = edgeml.losses.SparseCategoricalCrossentropy(from_logits=True)
+    found.compile("adam", loss, metrics=["accuracy"])
+    return found
+
+
+@pytest.fixture
+def path(model, tmp_path):
+    model.save(tmp_path / "model.onnx")
+    return tmp_path / "model.onnx"
+
+
+def test_a_second_fit_within_a_memory_limit_goes_on(path, tmp_path):
+    free = Trainer(path, loss=SCCE, optimizer="adam")
+    limit = int(free.predicted_memory(X[:32], Y[:32]) * 0.4)
+    once, twice = (Trainer(path, loss=SCCE, optimizer="adam", memory_limit=limit) for _ in "ab")
+    expected = once.fit(X, Y, epochs=3, verbose=0).history["loss"]
+    received = twice.fit(X, Y, epochs=1, verbose=0).history["loss"]
+    twice.checkpoint(tmp_path / "c.npz")
+    received += twice.fit(X, Y, epochs=2, verbose=0).history["loss"]
+    resumed = Trainer.resume(tmp_path / "c.npz")
+    steps = once.optimizer.gradient_accumulation_steps
+    assert steps > 1
+    assert resumed.fit(X, Y, epochs=2, verbose=0).history["loss"] == received[1:]
+    received += twice.fit(X, Y, epochs=3, verbose=0).history["loss"]
+    assert received == expected
+    assert twice.optimizer.gradient_accumulation_steps == steps
+
+
+def test_a_smaller_batch_within_the_limit_keeps_what_was_learned(path):
+    free = Trainer(path, loss=SCCE)
+    limit = int(free.predicted_memory(X[:32], Y[:32]) * 0.4)
+    trainer = Trainer(path, loss=SCCE, optimizer="adam", memory_limit=limit)
+    trainer.fit(X, Y, epochs=2, verbose=0)
+    before, count = trainer.predict(X), trainer.optimizer.iterations
+    trainer.fit(X, Y, epochs=2, batch_size=4, verbose=0)  # both epochs are done already
+    assert (trainer.optimizer.gradient_accumulation_steps or 1) == 1
+    assert trainer.optimizer.iterations == count == 4
+    np.testing.assert_array_equal(trainer.predict(X), before)
+
+
+def test_after_cached_features_everything_else_takes_inputs_again(path):
+    trainer = Trainer(path, loss=SCCE, trainable="head", metrics=["accuracy"], cache_features=True)
+    first = trainer.step(X, Y)
+    assert trainer.fit(X, Y, epochs=2, verbose=0).history["loss"][-1] < first  # the step counts
+    scores = trainer.evaluate(X, Y)
+    assert trainer.step(X, Y) == pytest.approx(scores["loss"], rel=1e-5)
+    assert list(trainer.gradients(X, Y)) == trainer.parameters
+
+
+def test_callbacks_keep_and_restore_a_trainers_weights(path, tmp_path):
+    trainer = Trainer(path, loss=SCCE, optimizer=edgeml.optimizers.SGD(0.5))
+    with pytest.raises(TrainingError, match="no step"):
+        trainer.get_weights()
+    stop = EarlyStopping("loss", mode="max", patience=2, restore_best_weights=True)
+    keep = ModelCheckpoint(tmp_path / "best.onnx", "loss", mode="max", save_best_only=True)
+    weights = ModelCheckpoint(tmp_path / "w.npz", "loss", mode="max", save_best_only=True,
+                              save_weights_only=True)  # fmt: skip
+    history = trainer.fit(X, Y, epochs=9, verbose=0, callbacks=[stop, keep, weights])
+    assert len(history.epoch) == 3
+    assert stop.best_epoch == 0
+    with edgeml.load(tmp_path / "best.onnx") as session:
+        (best,) = session.run(X).values()
+    np.testing.assert_allclose(trainer.predict(X), best, rtol=1e-6)
+    with np.load(tmp_path / "w.npz") as file:
+        for name, value in zip(trainer.parameters, trainer.get_weights(), strict=True):
+            np.testing.assert_array_equal(file[name], value)
+
+
+def test_a_resumed_trainer_does_not_count_an_epoch_without_steps(path):
+    class Broken(Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            raise OSError("stopped between the last step and the epoch's end")
+
+    trainer = Trainer(path, loss=SCCE)
+    with pytest.raises(OSError, match="stopped"):
+        trainer.fit(X, Y, verbose=0, callbacks=[Broken()])
+    history = trainer.fit(X, Y, epochs=2, verbose=0)
+    assert history.epoch == [1]
+    assert history.history["loss"][0] > 0
+
+
+def test_fit_async_awaits_async_callbacks_on_its_loop(model):
+    seen = []
+
+    class Reports(Callback):
+        async def on_epoch_end(self, epoch, logs=None):
+            await asyncio.sleep(0)
+            seen.append((epoch, asyncio.get_running_loop()))
+
+    async def main():
+        await model.fit_async(X, Y, epochs=2, verbose=0, callbacks=[Reports()])
+        return asyncio.get_running_loop()
+
+    loop = asyncio.run(main())
+    assert seen == [(0, loop), (1, loop)]
+
+
+def test_one_callback_needs_no_list(model):
+    seen = []
+    model.fit(X, Y, verbose=0, callbacks={"onEpochEnd": lambda epoch, logs: seen.append(epoch)})
+    model.fit(X, Y, verbose=0, callbacks=edgeml.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: seen.append(epoch)))  # fmt: skip
+    assert seen == [0, 0]
+
+
+def test_the_first_argument_of_a_group_normalization_is_its_groups():
+    assert edgeml.layers.GroupNormalization(2).groups == 2
+    assert edgeml.layers.BatchNormalization(1).axis == 1
