@@ -188,7 +188,8 @@ class Model(Layer):
         self._losses = [losses_module.get(item) for item in self._by_output(loss)]
         self._metrics = metrics
         self._loss_weights = loss_weights
-        self._engine = self._resolved = None
+        self._release()
+        self._resolved = None
 
     def _by_output(self, value: Any) -> list[Any]:
         if isinstance(value, Mapping):
