@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -61,10 +62,14 @@ def _lower(graph: Graph, targets: list[Tensor], wrt: Sequence[Tensor]) -> list[N
     """Replace the operators that are differentiated through others; return the path."""
     while True:
         path = _path(targets, wrt)
+        graph.differentiated = frozenset(_on_path(path, wrt))
         new: dict[Tensor, Tensor] = {}
         for node in path:
             lower = find_lowering(node)
-            lowered = lower(node) if lower is not None else None
+            if lower is None:
+                continue
+            with _scope(graph, node.name or node.op):
+                lowered = lower(node)
             if lowered is None:
                 continue
             for old, made in zip(node.outputs, lowered, strict=False):
@@ -134,12 +139,18 @@ def _differentiate(node: Node, found: dict[Tensor, Tensor], on_path: set[Tensor]
 
 
 def _apply(apply: Rule, node: Node, upstream: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
-    graph = node.output.graph
-    scope, graph.scope = graph.scope, f"grad/{node.name or node.op}".rstrip("/") + "/"
-    try:
+    with _scope(node.output.graph, f"grad/{node.name or node.op}"):
         return apply(node, *upstream)
+
+
+@contextmanager
+def _scope(graph: Graph, name: str) -> Iterator[None]:
+    """Name the nodes that are emitted within after a node."""
+    outer, graph.scope = graph.scope, name.rstrip("/") + "/"
+    try:
+        yield
     finally:
-        graph.scope = scope
+        graph.scope = outer
 
 
 def _accumulate(found: dict[Tensor, Tensor], tensor: Tensor, g: Tensor) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -291,6 +291,8 @@ class Graph:
         self.history: list[Any] = []
         """What a functional model was put together from, in order."""
         self.scope = ""
+        self.differentiated: frozenset[Tensor] = frozenset()
+        """What depends on the variables, while gradients are taken: a lowering may ask."""
         self.seed: Tensor | None = None
         self.draws = 0
         self._constants: dict[Any, Tensor] = {}
@@ -466,6 +468,16 @@ def emit_many(
     given = {key: value for key, value in attributes.items() if value is not None}
     node = graph.node(op, tensors, given, outputs=outputs, domain=domain, types=types)
     return tuple(x for x in node.outputs if x is not None)
+
+
+def with_vjp(
+    values: Sequence[Tensor], arguments: Sequence[Tensor], vjp: Callable[..., Any]
+) -> list[Tensor]:
+    """Return `values`, whose gradient is what ``vjp(*gradients)`` returns for `arguments`."""
+    node = values[0].graph.node(
+        "CustomGradient", [*values, *arguments], {"vjp": vjp}, outputs=len(values), domain="edgeml"
+    )
+    return [x for x in node.outputs if x is not None]
 
 
 def as_tensor(value: Any, like: Tensor | None = None) -> Tensor:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from edgeml.graph import _recipes as recipes
-from edgeml.graph._ir import Tensor, emit
+from edgeml.graph._ir import Tensor, emit, with_vjp
 from edgeml.graph._recipes_window import Window, fit, reshape, slice_axes, total
 
 _BEGIN = -(1 << 31)  # where a Slice that runs backwards ends
@@ -52,6 +52,47 @@ def _flipped(w: Tensor, group: int) -> Tensor:
     return emit("Slice", w, -ones, _BEGIN * ones, axes, -ones)
 
 
+def from_columns(x: Tensor, w: Tensor, window: Window) -> Tensor:
+    """Return a convolution as one product with columns, which its gradients use again."""
+    batch, channels = x.static_shape[:2]
+    filters, size = w.static_shape[0], channels * window.taps
+
+    (read,) = with_vjp([columns(x, window)], [x], lambda g: _gathered(g, channels, window))
+    matrix = reshape(_outputs_last(w), size, filters)
+    made = emit("MatMul", emit("Transpose", matrix, perm=[1, 0]), read)
+    return reshape(made, batch, filters, *window.small)
+
+
+def _outputs_last(w: Tensor) -> Tensor:
+    """Return weights as (channels, *kernel, filters), without going there and back."""
+    rank = w.ndim - 2
+    made = w.producer
+    perm = [1, *range(2, 2 + rank), 0]
+    if made is not None and made.op == "Transpose":
+        before = made.attr("perm")
+        return emit("Transpose", made.x, perm=[before[axis] for axis in perm])
+    return emit("Transpose", w, perm=perm)
+
+
+def columns(x: Tensor, window: Window) -> Tensor:
+    """Return what each window reads, (batch, channels * taps, places)."""
+    batch, channels = x.static_shape[:2]
+    places = math.prod(window.small)
+    parts = [reshape(tap, batch, channels, 1, places) for tap in taps(x, window)]
+    joined = emit("Concat", *parts, axis=2) if len(parts) > 1 else parts[0]
+    return reshape(joined, batch, channels * window.taps, places)
+
+
+def _gathered(read: Tensor, channels: int, window: Window) -> Tensor:
+    """Return the images of which columns were read; what several windows read is summed."""
+    return emit(
+        "Col2Im", read, np.array(window.large, np.int64), np.array(window.kernel, np.int64),
+        strides=list(window.strides), dilations=list(window.dilations),
+        pads=[*window.before, *(max(n, 0) for n in window.after)],
+        types=[(read.dtype, (read.static_shape[0], channels, *window.large))],
+    )  # fmt: skip
+
+
 def _col2im(g: Tensor, w: Tensor, window: Window, group: int) -> Tensor:
     batch, filters = g.static_shape[:2]
     channels, places = w.static_shape[1], math.prod(window.small)
@@ -59,12 +100,7 @@ def _col2im(g: Tensor, w: Tensor, window: Window, group: int) -> Tensor:
     rows = reshape(g, batch, group, filters // group, places)
     columns = emit("MatMul", emit("Transpose", matrix, perm=[0, 2, 1]), rows)
     columns = reshape(columns, batch, group * channels * window.taps, places)
-    return emit(
-        "Col2Im", columns, np.array(window.large, np.int64), np.array(window.kernel, np.int64),
-        strides=list(window.strides), dilations=list(window.dilations),
-        pads=[*window.before, *(max(n, 0) for n in window.after)],
-        types=[(g.dtype, (batch, group * channels, *window.large))],
-    )  # fmt: skip
+    return _gathered(columns, group * channels, window)
 
 
 def weights(x: Tensor, g: Tensor, window: Window, group: int) -> Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from edgeml.graph import Tensor, as_tensor
+from edgeml.graph._ir import with_vjp
 from edgeml.graph._tree import leaves
 
 
@@ -40,12 +41,7 @@ def custom_gradient(fn: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(*args: Any) -> Any:
         tensors = [as_tensor(arg) for arg in args]
         made, vjp = fn(*(stop_gradient(x) for x in tensors))
-        values = leaves(made)
-        graph = values[0].graph
-        node = graph.node(
-            "CustomGradient", [*values, *tensors], {"vjp": vjp}, outputs=len(values),
-            domain="edgeml",
-        )  # fmt: skip
-        return node.output if isinstance(made, Tensor) else type(made)(node.outputs)
+        outputs = with_vjp(leaves(made), tensors, vjp)
+        return outputs[0] if isinstance(made, Tensor) else type(made)(outputs)
 
     return wrapped

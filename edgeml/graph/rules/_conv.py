@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 from edgeml.errors import NoGradient
 from edgeml.graph._ir import Node, Tensor, emit
-from edgeml.graph._recipes import use_matrices
-from edgeml.graph._recipes_conv import depthwise_matrices, spread, taps, weights
+from edgeml.graph._recipes import use_columns, use_matrices
+from edgeml.graph._recipes_conv import columns, depthwise_matrices, from_columns, spread, weights
 from edgeml.graph._recipes_window import (
     Window,
     reshape,
@@ -31,19 +29,25 @@ def conv(node: Node, g: Tensor) -> Grads:
 
 
 @lowering("Conv")
-def small_depthwise(node: Node) -> list[Tensor] | None:
-    """Train depthwise convolutions of small images as matrix products; leave the others."""
+def trained_conv(node: Node) -> list[Tensor] | None:
+    """Train small convolutions as matrix products; leave the others."""
     x, w, bias = node.x, node.inputs[1], node.input(2)
     assert w is not None
     batch, channels = x.static_shape[:2]
     filters, deep, *kernel = w.static_shape
-    if not (node.attr("group", 1) == channels == filters > deep == 1):
-        return None
     window = window_of(node, kernel)
-    if not use_matrices(batch, channels, window):
+    group = node.attr("group", 1)
+    if group == channels == filters > deep == 1:
+        if not use_matrices(batch, channels, window):
+            return None
+        made = depthwise_matrices(x, w, window)
+    elif w in node.output.graph.differentiated and use_columns(
+        batch, channels, filters, group, window
+    ):
+        made = from_columns(x, w, window)
+    else:
         return None
-    made = depthwise_matrices(x, w, window)
-    return [made if bias is None else made + reshape(bias, channels, *[1] * len(kernel))]
+    return [made if bias is None else made + reshape(bias, filters, *[1] * len(kernel))]
 
 
 @rule("ConvTranspose")
@@ -80,10 +84,7 @@ def col2im(node: Node, g: Tensor) -> Grads:
         for i, n in enumerate(large)
     )
     window = Window(kernel, strides, dilations, tuple(pads[:rank]), large, small)
-    batch, channels = g.static_shape[:2]
-    columns = [reshape(tap, batch, channels, 1, math.prod(small)) for tap in taps(g, window)]
-    joined = emit("Concat", *columns, axis=2) if len(columns) > 1 else columns[0]
-    return (reshape(joined, *node.x.static_shape),)
+    return (reshape(columns(g, window), *node.x.static_shape),)
 
 
 def _bias(node: Node, g: Tensor) -> Tensor | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgeml.errors import NoGradient
-from edgeml.graph._ir import Node, Tensor, current_graph, emit
+from edgeml.graph._ir import Node, Tensor, emit, with_vjp
 from edgeml.graph._rules import lowering, rule
 from edgeml.graph.rules._linalg import transposed
 
@@ -32,14 +32,6 @@ def _shaped(x: Tensor, shape: Sequence[int]) -> Tensor:
 
 def _stop(x: Tensor) -> Tensor:
     return x.graph.node("StopGradient", [x], domain="edgeml").output
-
-
-def _boundary(values: Sequence[Tensor], arguments: Sequence[Tensor], vjp: object) -> list[Tensor]:
-    graph = current_graph()
-    assert graph is not None
-    node = graph.node("CustomGradient", [*values, *arguments], {"vjp": vjp},
-                      outputs=len(values), domain="edgeml")  # fmt: skip
-    return [x for x in node.outputs if x is not None]
 
 
 @lowering("BatchNormalization")
@@ -72,7 +64,7 @@ def _frozen_statistics(
         dx = g * _shaped(factor, shape)
         return dx, spread, total, -(factor * total), factor * inverse * spread * -0.5
 
-    return _boundary([y], [x, scale, bias, mean, var], vjp)
+    return with_vjp([y], [x, scale, bias, mean, var], vjp)
 
 
 def _batch_statistics(
@@ -96,7 +88,7 @@ def _batch_statistics(
         dx = g * factor + (centred * pull - factor * total * (1.0 / count))
         return dx, _shaped(slope, [-1]), _shaped(total, [-1])
 
-    (made,) = _boundary([y], [x, scale, bias], vjp)
+    (made,) = with_vjp([y], [x, scale, bias], vjp)
     momentum = node.attr("momentum", 0.9)
     running = [
         old * momentum + _shaped(new, [-1]) * (1.0 - momentum)
@@ -111,7 +103,7 @@ def _standardized(x: Tensor, axis: int, epsilon: float) -> Tensor:
     centred = x0 - _mean(x0, [axis])
     inverse = _inverse(_mean(centred * centred, [axis]) + epsilon)
     y = centred * inverse
-    return _boundary([y], [x], lambda g: (_to_input(g, y, inverse, [axis]),))[0]
+    return with_vjp([y], [x], lambda g: (_to_input(g, y, inverse, [axis]),))[0]
 
 
 def _to_input(g: Tensor, y: Tensor, inverse: Tensor, axes: Sequence[int]) -> Tensor:

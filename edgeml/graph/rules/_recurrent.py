@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from edgeml.errors import NoGradient
-from edgeml.graph._ir import Node, Tensor, current_graph, emit, emit_many
+from edgeml.graph._ir import Node, Tensor, current_graph, emit, emit_many, with_vjp
 from edgeml.graph._rules import lowering
 from edgeml.graph.rules._recurrent_cells import Grads, Pass, lstm, rnn
 from edgeml.graph.rules._recurrent_gru import gru
@@ -49,10 +49,7 @@ def recurrent(node: Node) -> list[Tensor]:
 
     given = [_swapped(node.inputs[i]) if batch_first and i in (0, 5, 6) else node.inputs[i]
              for i in places]  # fmt: skip
-    boundary = graph.node(
-        "CustomGradient", [*made, *given], {"vjp": vjp}, outputs=count, domain="edgeml"
-    )
-    outputs = [x for x in boundary.outputs if x is not None]
+    outputs = with_vjp(made, [x for x in given if x is not None], vjp)
     if not batch_first:
         return outputs
     first = emit("Transpose", outputs[0], perm=[2, 0, 1, 3])
