@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Hashable
+from typing import Any, Protocol
 
 import numpy as np
 
 from edgeml.errors import ShapeError
 
 Array = np.ndarray[Any, Any]
+
+
+class Home(Protocol):
+    """Keeps the arrays of parameters while they are trained."""
+
+    version: int
+
+    def view(self, key: Hashable) -> Array:
+        """Return a parameter's array."""
+
+    def set(self, key: Hashable, value: Array) -> None:
+        """Change it."""
 
 
 class Parameter:
@@ -34,12 +46,14 @@ class Parameter:
         self.path = path
         self.trainable = trainable
         self._value = value
-        self._where: Callable[[], Array] | None = None
+        self._changes = 0
+        self.home: Home | None = None
+        """Where the array is kept while a model trains it."""
 
     @property
     def value(self) -> Array:
         """The array."""
-        return self._value if self._where is None else self._where()
+        return self._value if self.home is None else self.home.view(self)
 
     @value.setter
     def value(self, new: Any) -> None:
@@ -49,16 +63,22 @@ class Parameter:
                 f"{self.path}: expected an array of shape {self.shape}, received {array.shape}",
                 where=self.path, expected=self.shape, received=array.shape,
             )  # fmt: skip
-        if self._where is None:
+        self._changes += 1
+        if self.home is None:
             self._value = array.copy()
         else:
-            self._where()[...] = array
+            self.home.set(self, array)
 
-    def move(self, where: Callable[[], Array] | None) -> None:
-        """Keep the array elsewhere: `where` returns it; None takes a copy back."""
-        if where is None:
+    @property
+    def version(self) -> tuple[int, int, int]:
+        """Another value each time that the array may have changed."""
+        return self._changes, id(self.home), 0 if self.home is None else self.home.version
+
+    def move(self, home: Home | None) -> None:
+        """Keep the array elsewhere; None takes a copy back."""
+        if home is None:
             self._value = self.value.copy()
-        self._where = where
+        self.home = home
 
     @property
     def name(self) -> str:

@@ -117,6 +117,16 @@ class Engine:
         self._steps.move_to_end(key)
         return found
 
+    def take_over(self, before: Engine) -> None:
+        """Go on with another engine's optimizer state, when both train the same parameters."""
+        if before.state.keys != self.state.keys:
+            return
+        old = before.state.arrays()
+        for name, array in self.state.arrays().items():
+            if name.startswith("vector/") and name != "vector/parameters" and name in old:
+                array[...] = old[name]
+        self.micro_step, self.seed = before.micro_step, before.seed
+
     def checkpoint(self) -> tuple[dict[str, Array], dict[str, Any]]:
         """Return (arrays, values) from which `restore` continues bit for bit."""
         values = {"iterations": self.optimizer.iterations, "micro_step": self.micro_step,

@@ -21,7 +21,16 @@ from edgeml.layers._layer import Call, Layer, shape_of
 from edgeml.layers._parameter import Parameter
 from edgeml.training._engine import Engine, weighted_total
 from edgeml.training._fit import Plan, Scores, evaluate, listed, off_loop, refuse_on_loop, run
-from edgeml.training._inputs import Batch, Data, by_name
+from edgeml.training._inputs import Batch, Data
+from edgeml.training._parts import (
+    check_classes,
+    metric,
+    names_of,
+    numbered,
+    restore,
+    with_mask,
+    without_targets,
+)  # fmt: skip
 from edgeml.training._step import Traced
 
 Array = np.ndarray[Any, Any]
@@ -300,7 +309,7 @@ class Model(Layer):
         if x is None:
             raise DataError("fit, evaluate and predict need data: x is None")
         count = len(leaves(self._outputs)) or 1
-        names = self._names or _names_of(x)
+        names = self._names or names_of(x)
         return Data(x, y, weight, names, count, batch_size)
 
     def _split(self, data: Data, fraction: float) -> tuple[Data, Data]:
@@ -327,7 +336,7 @@ class Model(Layer):
         size = data.size
         for loss, y, shape in zip(self._losses, data.targets, self._output_shapes, strict=False):
             losses_module.check_targets(loss, y, (size, *shape[1:]))
-            _check_classes(loss, y)
+            check_classes(loss, y)
 
     def _check_batch(self, batch: Batch) -> None:
         for loss, y, shape in zip(self._losses, batch[1], self._output_shapes, strict=False):
@@ -340,8 +349,8 @@ class Model(Layer):
                 f"{self.name} is not compiled: call model.compile(optimizer=…, loss=…) first"
             )
         batch = data.head()
-        key = tuple(id(p) for p in self.trainable_weights)
-        if self._engine is None or key != self._engine_key:
+        if self._engine is None or self._signature() != self._engine_key:
+            before = self._engine
             self._release()
             first = self._trace_step(batch, True)  # builds what is not built
             self._output_shapes = [y.static_shape for y in first.outputs]
@@ -350,10 +359,12 @@ class Model(Layer):
             }
             others: dict[Hashable, Array] = {p: p.value for p in first.states}  # type: ignore[attr-defined]
             self._engine = Engine(self._trace_step, trainable, others, self.optimizer)
-            self._engine_key = tuple(id(p) for p in self.trainable_weights)
+            if before is not None:
+                self._engine.take_over(before)
             for parameter in (*trainable, *others):
                 assert isinstance(parameter, Parameter)
-                parameter.move(lambda p=parameter: self._state_view(p))  # type: ignore[misc]
+                parameter.move(self._engine.state)
+            self._engine_key = self._signature()
             self._names = self._names or data.names  # type: ignore[assignment]
         if self._resolved is None:
             self._resolve_metrics(batch)
@@ -361,16 +372,19 @@ class Model(Layer):
             self._engine.seed = seed
         return self._engine
 
-    def _state_view(self, parameter: Parameter) -> Array:
-        assert self._engine is not None
-        return self._engine.state.view(parameter)
+    def _signature(self) -> Any:
+        """Return what the engine depends on: what it trains, and the values of all else."""
+        state = self._engine.state if self._engine is not None else None
+        trained = tuple(id(p) for p in self.trainable_weights)
+        return trained, tuple(0 if p.home is state else p.version for p in self.weights)
 
     def _release(self) -> None:
         """Take the parameters back from an engine that does not fit any more."""
         if self._engine is not None:
             for key in (*self._engine.state.keys, *self._engine.state.others):
                 assert isinstance(key, Parameter)
-                key.move(None)
+                if key.home is self._engine.state:  # another model may train it by now
+                    key.move(None)
             self._engine = None
 
     def _resolve_metrics(self, batch: Batch) -> None:
@@ -387,7 +401,7 @@ class Model(Layer):
             for i, group in enumerate(groups):
                 y = batch[1][i] if i < len(batch[1]) else None
                 name = getattr(self._losses[i], "name", "") if i < len(self._losses) else ""
-                found.append([_metric(item, name, y, shapes[i]) for item in group])
+                found.append([metric(item, name, y, shapes[i]) for item in group])
             return found
 
         self._resolved = (resolve(), resolve())
@@ -431,7 +445,7 @@ class Model(Layer):
                     x[str(tensor.name)] = ops.expand_dims(value, -1)
             return [x[name] for name in self._names] if len(x) > 1 else next(iter(x.values()))
         values = list(x.values())
-        return values[0] if len(values) == 1 else x if not _numbered(x) else values
+        return values[0] if len(values) == 1 else x if not numbered(x) else values
 
     def _total_loss(
         self, graph: Graph, ys: Sequence[Tensor], outputs: Sequence[Tensor], weight: Tensor | None
@@ -447,7 +461,7 @@ class Model(Layer):
         for i, (loss, y, output) in enumerate(zip(chosen, ys, outputs, strict=False)):
             if loss is None:
                 continue
-            w = _with_mask(graph.masks.get(output), weight)
+            w = with_mask(graph.masks.get(output), weight)
             found.append(loss(y, output, w))
             weights.append(float(scale[i]) if i < len(scale) and scale[i] is not None else 1.0)
         total = [weighted_total(found, weights)] if found else []
@@ -490,8 +504,8 @@ class Model(Layer):
             x: Array, list or dict of arrays, or a dataset of batches.
             batch_size: Examples in one run.
         """
-        names = self._names or _names_of(x)
-        data = Data(_without_targets(x), None, None, names, 0, batch_size)
+        names = self._names or names_of(x)
+        data = Data(without_targets(x), None, None, names, 0, batch_size)
         made: list[list[Array]] = []
         for arrays, _, _ in data.batches(None):
             made.append([np.asarray(y) for y in self._predict_batch(arrays)])
@@ -499,7 +513,7 @@ class Model(Layer):
             raise DataError("there is nothing to predict: the data is empty")
         joined = [np.concatenate(parts) for parts in zip(*made, strict=True)]
         structure = self._outputs if self._outputs is not None else self._result_tree
-        return _restore(structure, joined)
+        return restore(structure, joined)
 
     def predict_on_batch(self, x: Any) -> Any:
         """Return the outputs for one batch."""
@@ -565,129 +579,3 @@ class Model(Layer):
         from edgeml.training._summary import plot
 
         return plot(self, path)
-
-
-class Sequential(Model):
-    """Layers one after the other.
-
-    Args:
-        layers: The layers; the first may be an `Input`.
-        name: Its name.
-
-    Example:
-        >>> import numpy as np, edgeml
-        >>> from edgeml.layers import Dense
-        >>> model = edgeml.Sequential([Dense(8, activation="relu"), Dense(1)])
-        >>> model.predict(np.ones((4, 3))).shape
-        (4, 1)
-    """
-
-    def __init__(
-        self, layers: Sequence[Any] = (), *, name: str = "", trainable: bool = True
-    ) -> None:
-        super().__init__(name=name, trainable=trainable)
-        self._stack: list[Layer] = []
-        self._start: Tensor | None = None
-        for layer in layers:
-            self.add(layer)
-
-    @property
-    def layers(self) -> list[Layer]:
-        """The layers in order."""
-        return list(self._stack)
-
-    def add(self, layer: Any) -> None:
-        """Append a layer, or set the `Input` of an empty model."""
-        if isinstance(layer, Tensor):
-            if self._stack:
-                raise GraphError("an Input comes first, before all layers")
-            self._start = layer
-            return
-        if not isinstance(layer, Layer):
-            raise GraphError(f"Sequential takes layers, received {type(layer).__name__}")
-        self._stack.append(layer)
-        self._rebuild()
-
-    def pop(self) -> Layer:
-        """Remove the last layer and return it."""
-        if not self._stack:
-            raise GraphError("there is no layer left to remove")
-        layer = self._stack.pop()
-        self._rebuild()
-        return layer
-
-    def _rebuild(self) -> None:
-        self._release()
-        self._predictor = None
-        if self._start is not None and self._stack:
-            y = self._start
-            for layer in self._stack:
-                y = layer(y)
-            self._connect(self._start, y)
-
-    def call(self, x: Any) -> Any:
-        """Apply the layers in order."""
-        for layer in self._stack:
-            x = layer(x)
-        return x
-
-
-def _metric(item: Any, loss: str, y: Array | None, shape: Sequence[int]) -> metrics_module.Metric:
-    if isinstance(item, str) and item.lower() in ("accuracy", "acc", "crossentropy", "ce"):
-        assert y is not None
-        return metrics_module.resolve_accuracy(loss, y.shape, tuple(shape), name=item)
-    found: metrics_module.Metric = metrics_module.get(item)
-    if isinstance(item, metrics_module.Metric):
-        found = type(item).from_config(item.get_config())  # training and validation count apart
-    return found
-
-
-def _check_classes(loss: Any, y: Array) -> None:
-    """One class only teaches a classifier nothing but to say so always."""
-    if "crossentropy" not in getattr(loss, "name", "") or len(y) < 2:
-        return
-    labels = y.argmax(-1) if y.ndim > 1 and y.shape[-1] > 1 else y.reshape(len(y), -1)
-    if np.all(labels == labels[:1]):
-        raise DataError(
-            f"all {len(y)} examples have the class {labels.ravel()[0]}: a classifier needs "
-            "examples of at least two classes"
-        )
-
-
-def _with_mask(mask: Tensor | None, weight: Tensor | None) -> Tensor | None:
-    """Return the weights of the steps that count, so that the mean is over those only."""
-    if mask is None:
-        return weight
-    counted = emit("Cast", mask, to=1)
-    total = emit("ReduceSum", counted, keepdims=0)
-    scaled = counted * (float(mask.size) / emit("Max", total, 1.0, like=total))
-    if weight is None:
-        return scaled
-    columns = [*weight.static_shape, *[1] * (mask.ndim - weight.ndim)]
-    return scaled * emit("Reshape", weight, np.array(columns, np.int64))
-
-
-def _names_of(x: Any) -> list[str]:
-    if isinstance(x, Mapping):
-        return [str(key) for key in x]
-    if isinstance(x, tuple) and x and all(np.ndim(item) > 0 for item in x):
-        return [f"x_{i}" for i in range(len(x))]
-    return ["x"]
-
-
-def _numbered(x: Mapping[str, Any]) -> bool:
-    return all(name == f"x_{i}" for i, name in enumerate(x))
-
-
-def _without_targets(x: Any) -> Any:
-    if isinstance(x, (np.ndarray, Mapping, list, tuple)) or hasattr(x, "__array__"):
-        return x
-    return (element[:1] if isinstance(element, tuple) else element for element in x)
-
-
-def _restore(tree: Any, values: Sequence[Array]) -> Any:
-    iterator = iter(values)
-    return map_leaves(lambda _: next(iterator), tree)
-
-
-__all__ = ["Model", "Sequential", "by_name"]

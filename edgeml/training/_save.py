@@ -19,7 +19,8 @@ from edgeml.layers._functional import Input, replay
 from edgeml.layers._layer import Call, Layer, shape_of
 from edgeml.layers._parameter import Parameter
 from edgeml.training._files import write_atomically
-from edgeml.training._model import Model, Sequential
+from edgeml.training._model import Model
+from edgeml.training._sequential import Sequential
 
 SCHEMA = 1
 

@@ -28,7 +28,7 @@ from edgeml.training._files import write_atomically
 from edgeml.training._fit import Plan, Scores, evaluate, listed, off_loop, refuse_on_loop, run
 from edgeml.training._inputs import Batch, Data
 from edgeml.training._memory import largest_batch, peak_bytes, state_bytes
-from edgeml.training._model import _metric
+from edgeml.training._parts import metric
 from edgeml.training._quantized import quantized, with_masters
 from edgeml.training._select import find_groups, select, untied
 from edgeml.training._step import Traced
@@ -503,7 +503,7 @@ class Trainer:
 
             def resolve() -> list[metrics_module.Metric]:
                 y, shape = batch[1][0], self._output_shape
-                return [_metric(item, name, y, shape) for item in self.metrics]
+                return [metric(item, name, y, shape) for item in self.metrics]
 
             self._resolved = (resolve(), resolve())
 

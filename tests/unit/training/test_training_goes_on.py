@@ -131,3 +131,42 @@ def test_one_callback_needs_no_list(model):
 def test_the_first_argument_of_a_group_normalization_is_its_groups():
     assert edgeml.layers.GroupNormalization(2).groups == 2
     assert edgeml.layers.BatchNormalization(1).axis == 1
+
+
+def test_compile_again_keeps_the_weights(model):
+    model.fit(X, Y, verbose=0)
+    before = model.get_weights()
+    model.compile("sgd", SCCE)
+    for weight, expected in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, expected)
+    assert model.fit(X, Y, verbose=0).history["loss"]
+
+
+def test_two_models_train_the_layers_that_they_share():
+    edgeml.layers.set_random_seed(0)
+    shared = Dense(2, activation="softmax")
+    models = []
+    for _ in range(2):
+        x = edgeml.Input((3,))
+        models.append(edgeml.Model(x, shared(x)))
+        models[-1].compile(edgeml.optimizers.SGD(0.1, momentum=0.5), SCCE)
+    x, losses = X.mean((1, 2)) * 10, []
+    for model in models * 3:
+        losses += model.fit(x, Y, verbose=0).history["loss"]
+        received = -np.log(model.predict(x)[np.arange(64), Y]).mean()
+        assert model.evaluate(x, Y)["loss"] == pytest.approx(received, rel=1e-5)
+    assert losses == sorted(losses, reverse=True)
+
+
+def test_new_weights_of_a_frozen_layer_count_at_once():
+    model = edgeml.Sequential([edgeml.Input((3,)), Dense(4, trainable=False), Dense(2)])
+    loss = edgeml.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("sgd", loss)
+    x = X.mean((1, 2))
+    model.fit(x, Y, verbose=0)
+    before = model.evaluate(x, Y)["loss"]
+    model.layers[0].set_weights([np.zeros((3, 4)), np.full(4, 9.0)])
+    logits = model.predict(x)
+    expected = np.mean(np.log(np.exp(logits).sum(1)) - logits[np.arange(64), Y])
+    assert model.evaluate(x, Y)["loss"] == pytest.approx(expected, rel=1e-4)
+    assert expected != pytest.approx(before)

@@ -1,0 +1,78 @@
+"""What models need of data, losses and metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from edgeml import metrics as metrics_module
+from edgeml.errors import DataError
+from edgeml.graph import Tensor, emit
+from edgeml.graph._tree import map_leaves
+
+Array = np.ndarray[Any, Any]
+
+
+def metric(item: Any, loss: str, y: Array | None, shape: Sequence[int]) -> metrics_module.Metric:
+    """Return a metric by name; "accuracy" is chosen by loss and shapes."""
+    if isinstance(item, str) and item.lower() in ("accuracy", "acc", "crossentropy", "ce"):
+        assert y is not None
+        return metrics_module.resolve_accuracy(loss, y.shape, tuple(shape), name=item)
+    found: metrics_module.Metric = metrics_module.get(item)
+    if isinstance(item, metrics_module.Metric):
+        found = type(item).from_config(item.get_config())  # training and validation count apart
+    return found
+
+
+def check_classes(loss: Any, y: Array) -> None:
+    """One class only teaches a classifier nothing but to say so always."""
+    if "crossentropy" not in getattr(loss, "name", "") or len(y) < 2:
+        return
+    labels = y.argmax(-1) if y.ndim > 1 and y.shape[-1] > 1 else y.reshape(len(y), -1)
+    if np.all(labels == labels[:1]):
+        raise DataError(
+            f"all {len(y)} examples have the class {labels.ravel()[0]}: a classifier needs "
+            "examples of at least two classes"
+        )
+
+
+def with_mask(mask: Tensor | None, weight: Tensor | None) -> Tensor | None:
+    """Return the weights of the steps that count, so that the mean is over those only."""
+    if mask is None:
+        return weight
+    counted = emit("Cast", mask, to=1)
+    total = emit("ReduceSum", counted, keepdims=0)
+    scaled = counted * (float(mask.size) / emit("Max", total, 1.0, like=total))
+    if weight is None:
+        return scaled
+    columns = [*weight.static_shape, *[1] * (mask.ndim - weight.ndim)]
+    return scaled * emit("Reshape", weight, np.array(columns, np.int64))
+
+
+def names_of(x: Any) -> list[str]:
+    """Return names for the inputs of a model without placeholders."""
+    if isinstance(x, Mapping):
+        return [str(key) for key in x]
+    if isinstance(x, tuple) and x and all(np.ndim(item) > 0 for item in x):
+        return [f"x_{i}" for i in range(len(x))]
+    return ["x"]
+
+
+def numbered(x: Mapping[str, Any]) -> bool:
+    """Return whether the inputs have no names of their own."""
+    return all(name == f"x_{i}" for i, name in enumerate(x))
+
+
+def without_targets(x: Any) -> Any:
+    """Return the inputs of data that may yield targets, too."""
+    if isinstance(x, (np.ndarray, Mapping, list, tuple)) or hasattr(x, "__array__"):
+        return x
+    return (element[:1] if isinstance(element, tuple) else element for element in x)
+
+
+def restore(tree: Any, values: Sequence[Array]) -> Any:
+    """Return values in the structure of a tree."""
+    iterator = iter(values)
+    return map_leaves(lambda _: next(iterator), tree)
