@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edgeml.data._core import UNKNOWN
+from edgeml.data._dataset import Dataset
 from edgeml.data._map import Map, in_order
+from edgeml.data._origin import Origin
 from edgeml.data._rows import PickedRows
 from edgeml.errors import DataError
 
@@ -58,9 +60,17 @@ class Folder(Map):
         assert isinstance(rows, PickedRows)
         return [str(row[0]) for row in rows]
 
+    def shuffle(self, buffer: int = 1024, seed: int | None = None) -> Dataset:
+        """Return the files in a new order in each epoch; always of all files."""
+        return ShuffledFolder(self, seed)
+
     def _iterate(self, epoch: int) -> Generator[Any, None, None]:
+        return self.read(self._parents[0], epoch)
+
+    def read(self, source: Dataset, epoch: int) -> Generator[Any, None, None]:
+        """Yield the decoded files of `source`, the folder's rows in some order."""
         self.skipped = skipped = []
-        with closing(self._parents[0]._iterate(epoch)) as rows:
+        with closing(source._iterate(epoch)) as rows:
             decoded = (
                 in_order(self._try, rows, self._workers)
                 if self._workers
@@ -85,6 +95,28 @@ class Folder(Map):
     def cardinality(self) -> int:
         """Return the number of files; not known when some may be skipped."""
         return UNKNOWN if self._on_error == "skip" else super().cardinality()
+
+
+class ShuffledFolder(Dataset):
+    """A folder whose files come in a new order in each epoch; nothing decoded is held for it."""
+
+    def __init__(self, folder: Folder, seed: int | None) -> None:
+        super().__init__(folder)
+        self._folder = folder
+        self._rows = folder._parents[0].shuffle(seed=seed)
+
+    def _iterate(self, epoch: int) -> Generator[Any, None, None]:
+        return self._folder.read(self._rows, epoch)
+
+    def _is_ordered(self) -> bool:
+        return False
+
+    def cardinality(self) -> int:
+        """Return the number of files; not known when some may be skipped."""
+        return self._folder.cardinality()
+
+    def _origin(self) -> Origin | None:
+        return self._folder._origin()
 
 
 class _Skipped:

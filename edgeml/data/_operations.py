@@ -64,8 +64,8 @@ class Operations(Core):
 
         Args:
             buffer: Elements held; each next one is drawn from them. With fewer than all the
-                order is only locally random. Data whose rows can be picked (arrays, folders)
-                are shuffled whole, and hold nothing.
+                order is only locally random. Arrays, folders and files of `save` and `collect`
+                are shuffled whole, and hold nothing: shuffle them before `map` and `cache`.
             seed: Orders depend on seed and epoch alone; None draws one now.
         """
         from edgeml.data._nodes import Shuffle

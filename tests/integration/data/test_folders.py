@@ -87,6 +87,26 @@ def test_pictures_are_shuffled_split_and_batched(pictures):
     assert batch.shape == (2, 8, 8, 3)
 
 
+def test_a_folder_is_shuffled_whole_before_it_is_decoded(tmp_path):
+    for label in "ab":
+        (tmp_path / label).mkdir()
+        for i in range(20):
+            cv2.imwrite(str(tmp_path / label / f"{i:02}.png"), np.full((2, 2, 3), i, np.uint8))
+    (tmp_path / "a" / "bad.png").write_bytes(b"no picture")
+    data = Dataset.from_image_folder(tmp_path, (2, 2), on_error="skip")
+
+    def passes(seed):
+        shuffled = data.shuffle(1, seed=seed)  # the buffer does not matter
+        return [[(int(x[0, 0, 0]), int(y)) for x, y in shuffled] for _ in range(2)]
+
+    first, second = passes(0)
+    assert first != second
+    assert sorted(first) == sorted(second) == sorted((i, y) for i in range(20) for y in (0, 1))
+    assert 0 < sum(y for _, y in first[:20]) < 20  # both classes come from the start
+    assert passes(0) == [first, second] != passes(1)
+    assert data.skipped == [str(tmp_path / "a" / "bad.png")]
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("content", [b"", b"this is no picture", "half"])
 def test_a_damaged_picture(pictures, caplog, content, workers):
