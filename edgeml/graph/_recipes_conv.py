@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from edgeml.graph import _recipes as recipes
-from edgeml.graph._ir import Tensor, emit, with_vjp
+from edgeml.graph._ir import Tensor, emit, emit_many, with_vjp
 from edgeml.graph._recipes_window import Window, fit, reshape, slice_axes, total
 
 _BEGIN = -(1 << 31)  # where a Slice that runs backwards ends
@@ -52,25 +52,49 @@ def _flipped(w: Tensor, group: int) -> Tensor:
     return emit("Slice", w, -ones, _BEGIN * ones, axes, -ones)
 
 
-def from_columns(x: Tensor, w: Tensor, window: Window) -> Tensor:
-    """Return a convolution as one product with columns, which its gradients use again."""
-    batch, channels = x.static_shape[:2]
-    filters, size = w.static_shape[0], channels * window.taps
+def from_columns(x: Tensor, w: Tensor, bias: Tensor | None, window: Window) -> Tensor:
+    """Return a convolution as one product with columns, which its gradients use again.
 
-    (read,) = with_vjp([columns(x, window)], [x], lambda g: _gathered(g, channels, window))
-    matrix = reshape(_outputs_last(w), size, filters)
+    The bias is the weight of a column of ones. Columns are in the order of Keras's kernels, (taps,
+    channels), so that a layer's kernel is the product's matrix as it is.
+    """
+    batch, channels = x.static_shape[:2]
+    filters, places = w.static_shape[0], math.prod(window.small)
+    size = window.taps * channels
+    kernel = reshape(_outputs_last(w), window.taps, channels, filters)
+    parts = [reshape(tap, batch, channels, places) for tap in taps(x, window)]
+    weights = [reshape(kernel, size, filters)]
+    arguments = [x, kernel]
+    if bias is not None:
+        parts.append(x.graph.constant(np.ones((batch, 1, places), np.float32)))
+        weights.append(reshape(bias, 1, filters))
+        arguments.append(bias)
+    read = emit("Concat", *parts, axis=1)
+    matrix = emit("Concat", *weights, axis=0) if bias is not None else weights[0]
     made = emit("MatMul", emit("Transpose", matrix, perm=[1, 0]), read)
-    return reshape(made, batch, filters, *window.small)
+
+    def vjp(g: Tensor) -> tuple[Tensor, ...]:
+        g = reshape(g, batch, filters, places)
+        rows = emit("Transpose", kernel, perm=[1, 0, 2])
+        back = emit("MatMul", reshape(rows, size, filters), g)
+        found = total(emit("MatMul", read, _transposed(g)), 0)
+        if bias is None:
+            return _gathered(back, channels, window), reshape(found, *kernel.static_shape)
+        dw, db = emit_many(2, "Split", found, np.array([size, 1], np.int64), axis=0)
+        return (_gathered(back, channels, window), reshape(dw, *kernel.static_shape),
+                reshape(db, filters))  # fmt: skip
+
+    (y,) = with_vjp([reshape(made, batch, filters, *window.small)], arguments, vjp)
+    return y
 
 
 def _outputs_last(w: Tensor) -> Tensor:
-    """Return weights as (channels, *kernel, filters), without going there and back."""
-    rank = w.ndim - 2
-    made = w.producer
-    perm = [1, *range(2, 2 + rank), 0]
-    if made is not None and made.op == "Transpose":
-        before = made.attr("perm")
-        return emit("Transpose", made.x, perm=[before[axis] for axis in perm])
+    """Return weights as (*kernel, channels, filters), without going there and back."""
+    perm = [*range(2, w.ndim), 1, 0]
+    if w.producer is not None and w.producer.op == "Transpose":
+        before = w.producer.attr("perm")
+        if [before[axis] for axis in perm] == list(range(w.ndim)):
+            return w.producer.x
     return emit("Transpose", w, perm=perm)
 
 

@@ -41,13 +41,11 @@ def trained_conv(node: Node) -> list[Tensor] | None:
         if not use_matrices(batch, channels, window):
             return None
         made = depthwise_matrices(x, w, window)
-    elif w in node.output.graph.differentiated and use_columns(
-        batch, channels, filters, group, window
-    ):
-        made = from_columns(x, w, window)
-    else:
-        return None
-    return [made if bias is None else made + reshape(bias, filters, *[1] * len(kernel))]
+        return [made if bias is None else made + reshape(bias, channels, *[1] * len(kernel))]
+    trained = w in node.output.graph.differentiated
+    if trained and use_columns(batch, channels, filters, group, window):
+        return [from_columns(x, w, bias, window)]
+    return None
 
 
 @rule("ConvTranspose")
