@@ -51,14 +51,14 @@ class Scores:
             metric.reset_state()
 
     def add(self, loss: float, outputs: Sequence[Array], batch: Batch) -> None:
-        """Count a batch."""
-        arrays, targets, weight = batch
+        """Count a batch; weights are the loss's alone, as in Keras."""
+        arrays, targets, _ = batch
         size = len(next(iter(arrays.values())))
         self._loss += loss * size
         self._count += size
         for y, output, own in zip(targets, outputs, self.metrics, strict=False):
             for metric in own:
-                metric.update_state(y, output, weight)
+                metric.update_state(y, output)
 
     def result(self) -> dict[str, float]:
         """Return the loss and each metric, by name."""

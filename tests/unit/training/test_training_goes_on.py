@@ -170,3 +170,11 @@ def test_new_weights_of_a_frozen_layer_count_at_once():
     expected = np.mean(np.log(np.exp(logits).sum(1)) - logits[np.arange(64), Y])
     assert model.evaluate(x, Y)["loss"] == pytest.approx(expected, rel=1e-4)
     assert expected != pytest.approx(before)
+
+
+def test_weights_are_the_losses_alone(model):
+    weight = np.where(Y == 1, 3.0, 1.0)
+    weighted = model.evaluate(X, Y, sample_weight=weight)
+    plain = model.evaluate(X, Y)
+    assert weighted["accuracy"] == plain["accuracy"] == np.mean(model.predict(X).argmax(1) == Y)
+    assert weighted["loss"] != plain["loss"]
