@@ -42,5 +42,16 @@ def open_session(
     options.add_session_config_entry("session.force_spinning_stop", "1")
     with translated(name, loading=True):
         return ort.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"],
+            disabled_optimizers=None if _has_fixed_kernels(model) else ["NchwcTransformer"],
+        )  # fmt: skip
+
+
+def _has_fixed_kernels(model: Any) -> bool:
+    """Return whether a convolution's weights are constants.
+
+    Only those run in the runtime's blocked layout. Without any, pools alone would be taken there
+    and back.
+    """
+    constants = {constant.name for constant in model.graph.initializer}
+    return any(n.op_type == "Conv" and n.input[1] in constants for n in model.graph.node)
