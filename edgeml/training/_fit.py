@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ import numpy as np
 from edgeml import metrics as metrics_module
 from edgeml.callbacks import Callback, CallbackList
 from edgeml.callbacks._history import History
-from edgeml.errors import DataError, TrainingError
+from edgeml.errors import TrainingError
 from edgeml.training._engine import Engine
 from edgeml.training._inputs import Batch, Data
 from edgeml.training._progress import ProgressBar
@@ -128,9 +129,8 @@ def _epoch(
     rng = np.random.default_rng([plan.seed, epoch]) if plan.shuffle else None
     scores.reset()
     number = plan.start_batch if epoch == plan.initial_epoch else 0
-    for done, batch in enumerate(plan.data.batches(rng, number)):
-        if plan.steps_per_epoch is not None and done >= plan.steps_per_epoch:
-            break
+    plan.data.set_epoch(epoch)
+    for batch in itertools.islice(plan.data.batches(rng, number), plan.steps_per_epoch):
         weighted = with_class_weight(batch, plan.class_weight)
         if plan.check is not None:
             plan.check(weighted)
@@ -142,7 +142,7 @@ def _epoch(
         if model.stop_training:
             break
     if not number:  # a resumed epoch may have had its last batch already
-        raise DataError("the dataset is empty: expected at least one batch")
+        raise plan.data.empty()
     return scores.result()
 
 
@@ -159,7 +159,7 @@ def evaluate(
         scores.add(loss, outputs, batch)
         seen = True
     if not seen:
-        raise DataError("the dataset is empty: expected at least one batch")
+        raise data.empty()
     found = scores.result()
     if callbacks is not None:
         callbacks.on_test_end(found)

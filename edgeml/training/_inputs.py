@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -70,6 +71,9 @@ class Data:
 
     def __post_init__(self) -> None:
         self.streamed = _is_stream(self.x)
+        self._once = self.streamed and iter(self.x) is self.x
+        self._seen: list[Any] = []
+        """What `head` took of an iterator, which does not give it again."""
         if self.streamed:
             if self.y is not None:
                 raise DataError("y is given beside a dataset: the dataset yields (x, y) itself")
@@ -104,16 +108,37 @@ class Data:
 
     def head(self) -> Batch:
         """Return one batch, to learn the shapes from."""
+        if self._once and not self._seen:
+            self._seen = list(itertools.islice(self.x, 1))
+        if self._seen:
+            return self._from_stream(self._seen[0])
+        if hasattr(self.x, "peek"):  # a dataset: no random state moves on
+            return self._from_stream(self.x.peek())
         for batch in self.batches(None):
             return batch
-        raise DataError("the dataset is empty: expected at least one batch")
+        raise self.empty()
+
+    def empty(self) -> DataError:
+        """Return what to raise when an epoch has no batch."""
+        hint = (
+            ": an iterator gives its batches once; for more epochs use "
+            "edgeml.data.Dataset.from_generator, or steps_per_epoch"
+        )
+        return DataError(
+            "the dataset is empty: expected at least one batch" + (hint if self._once else "")
+        )
+
+    def set_epoch(self, epoch: int) -> None:
+        """Tell a dataset which epoch comes next: its order is the same when training resumes."""
+        if hasattr(self.x, "set_epoch"):
+            self.x.set_epoch(epoch)
 
     def batches(self, rng: np.random.Generator | None, start: int = 0) -> Iterator[Batch]:
         """Yield an epoch's batches from number `start`, shuffled by `rng` when it is given."""
         if self.streamed:
-            for i, element in enumerate(self.x):
-                if i >= start:
-                    yield self._from_stream(element)
+            seen, self._seen = self._seen, []
+            for element in itertools.islice(itertools.chain(seen, self.x), start, None):
+                yield self._from_stream(element)
             return
         order = rng.permutation(self.size) if rng is not None else None
         for at in range(start * self.batch_size, self.size, self.batch_size):

@@ -297,6 +297,11 @@ class OnnxGraph(Layer):
         self._source = from_onnx(onnx().load_from_string(content))
         self._weights: dict[str, Any] = {}
 
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Layer:
+        """Refuse: a description holds no graph, and the whole file becomes one layer again."""
+        raise ModelFormatError(f"{config.get('name')}: the layer is the graph of another file")
+
     def build(self, input_shape: Any) -> None:
         """Take over the initializers."""
         from edgeml.graph import live_nodes
