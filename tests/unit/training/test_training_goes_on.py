@@ -3,6 +3,7 @@
 import asyncio
 
 import numpy as np
+import onnx
 import pytest
 
 import edgeml
@@ -178,3 +179,19 @@ def test_weights_are_the_losses_alone(model):
     plain = model.evaluate(X, Y)
     assert weighted["accuracy"] == plain["accuracy"] == np.mean(model.predict(X).argmax(1) == Y)
     assert weighted["loss"] != plain["loss"]
+
+
+def test_new_layers_on_the_graph_of_a_file_are_saved_as_one(model, path, tmp_path):
+    proto = onnx.load(path)
+    del proto.metadata_props[:]  # another tool's
+    onnx.save(proto, path)
+    base = edgeml.load_model(path)
+    base.layers[0].trainable = False
+    head = edgeml.Model(base.inputs, Dense(3)(base.outputs[0]))
+    head.compile("adam", edgeml.losses.SparseCategoricalCrossentropy(from_logits=True))
+    assert len(head.trainable_weights) == 2
+    head.fit(X, np.arange(64) % 3, verbose=0)
+    np.testing.assert_array_equal(base.predict(X), model.predict(X))
+    head.save(tmp_path / "head.onnx")
+    again = edgeml.load_model(tmp_path / "head.onnx")
+    np.testing.assert_allclose(again.predict(X), head.predict(X), rtol=1e-6)
