@@ -70,7 +70,9 @@ class Position(Callback):
         self._trainer.batch = batch + 1
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Know the next epoch."""
+        """Know the next epoch; one that was stopped on the way is not over."""
+        if self._trainer.stop_training and self._trainer.batch != self.params["steps"]:
+            return
         self._trainer.epoch, self._trainer.batch = epoch + 1, 0
 
 

@@ -73,8 +73,8 @@ def test_a_shuffled_dataset_has_the_same_order_when_training_resumes(tmp_path):
     stopped.fit(data, epochs=4, verbose=0, callbacks=[_StopIn(2, stopped)])
     stopped.checkpoint(tmp_path / "checkpoint")
 
-    resumed = Trainer(tmp_path / "net.onnx", loss="mse", trainable="all", optimizer="adam")
-    resumed.resume(tmp_path / "checkpoint")
+    resumed = Trainer.resume(tmp_path / "checkpoint")
+    assert (resumed.epoch, resumed.batch) == (2, 2)
     # A new object, as in a new process: it has counted no pass.
     resumed.fit(Dataset.from_arrays(X, Y).shuffle(24, seed=1).batch(8), epochs=4, verbose=0)
     assert_same(resumed.get_weights(), whole.get_weights())
