@@ -29,6 +29,9 @@ _SCALES = {
     "GroupNormalization": (1,), "RMSNormalization": (1,), "PRelu": (1,), "Mul": (0, 1),
 }  # fmt: skip
 
+# What an Add of one number may be the bias of.
+_BIASED = frozenset({"Conv", "ConvTranspose", "Einsum", "Gemm", "MatMul"})
+
 
 @dataclass
 class Group:
@@ -65,7 +68,7 @@ def find_groups(graph: Graph) -> list[Group]:
     """Return the parameters of a graph by layer, from input to output.
 
     A parameter is a float initializer that an operator uses as weight, bias or scale. Single
-    numbers in arithmetic are not.
+    numbers in arithmetic are not, but for the bias of a layer with one output.
     """
     groups: list[Group] = []
     seen: set[str] = set()
@@ -94,10 +97,17 @@ def _at(node: Node, places: dict[str, tuple[int, ...]]) -> list[str]:
         if tensor.dtype.kind != "f":
             continue
         tensor = behind
-        if node.op in ("Add", "Mul") and not _size(tensor) > 1:
+        if node.op in ("Add", "Mul") and not _size(tensor) > 1 and not _is_bias(node, i, tensor):
             continue
         found.append(str(tensor.name))
     return found
+
+
+def _is_bias(node: Node, i: int, tensor: Tensor) -> bool:
+    """Return whether a single number is the bias of a layer with one output."""
+    other = node.input(1 - i)
+    made = other.producer if other is not None else None
+    return node.op == "Add" and tensor.ndim == 1 and made is not None and made.op in _BIASED
 
 
 def _through_views(tensor: Tensor) -> Tensor:

@@ -195,3 +195,13 @@ def test_new_layers_on_the_graph_of_a_file_are_saved_as_one(model, path, tmp_pat
     head.save(tmp_path / "head.onnx")
     again = edgeml.load_model(tmp_path / "head.onnx")
     np.testing.assert_allclose(again.predict(X), head.predict(X), rtol=1e-6)
+
+
+def test_the_bias_of_one_output_is_trained(tmp_path):
+    file = tmp_path / "one.onnx"
+    edgeml.Sequential([edgeml.Input((3,)), Dense(1, name="only")]).save(file)
+    trainer = Trainer(file, loss="mse", trainable="bias", optimizer=edgeml.optimizers.SGD(0.5))
+    assert trainer.parameters == ["only/bias"]
+    target = trainer.predict(X[:, 0, 0])[:, 0] + 2.0
+    trainer.step(X[:, 0, 0], target)
+    assert trainer.get_weights()[0] == pytest.approx(2.0, rel=1e-5)
