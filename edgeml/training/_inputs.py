@@ -107,7 +107,9 @@ class Data:
         return None if self.streamed else self._targets
 
     def head(self) -> Batch:
-        """Return one batch, to learn the shapes from."""
+        """Return one batch, to learn the shapes from; a dataset does not count it as a pass."""
+        if self.streamed and hasattr(self.x, "peek"):
+            return self._from_stream(self.x.peek())
         if self._once and not self._seen:
             self._seen = list(itertools.islice(self.x, 1))
         if self._seen:

@@ -8,6 +8,7 @@ import pytest
 
 import edgeml
 from edgeml.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from edgeml.data import Dataset
 from edgeml.errors import TrainingError
 from edgeml.layers import Conv2D, Dense, GlobalAveragePooling2D
 from edgeml.training import Trainer
@@ -205,3 +206,17 @@ def test_the_bias_of_one_output_is_trained(tmp_path):
     target = trainer.predict(X[:, 0, 0])[:, 0] + 2.0
     trainer.step(X[:, 0, 0], target)
     assert trainer.get_weights()[0] == pytest.approx(2.0, rel=1e-5)
+
+
+def test_a_shuffled_dataset_goes_on_where_it_was(path, tmp_path):
+    def data():
+        return Dataset.from_arrays(X, Y).shuffle(seed=3).batch(16)
+
+    whole, part = Trainer(path, loss=SCCE), Trainer(path, loss=SCCE)
+    whole.fit(data(), epochs=3, verbose=0)
+    part.fit(data(), epochs=1, verbose=0, checkpoint=tmp_path / "c.npz")
+    resumed, again = Trainer.resume(tmp_path / "c.npz"), data()
+    again.set_epoch(resumed.epoch)
+    resumed.fit(again, epochs=3, verbose=0)
+    for weight, expected in zip(resumed.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, expected)
