@@ -94,6 +94,7 @@ class Wrapped(Loss):
 
 
 _by_name: dict[str, type[Loss]] = {}
+_OF_LOGITS = ("sigmoid_cross_entropy", "softmax_cross_entropy")  # as TensorFlow.js means them
 
 
 def named(*names: str) -> Callable[[type[Loss]], type[Loss]]:
@@ -130,4 +131,5 @@ def get(loss: Any) -> Any:
     if name not in _by_name:
         near = difflib.get_close_matches(name, _by_name, 3) or sorted(_by_name)
         raise ConfigError(f"there is no loss {loss!r}; did you mean {', '.join(near)}?")
-    return _by_name[name]()
+    found: Any = _by_name[name]
+    return found(from_logits=True) if name in _OF_LOGITS else found()

@@ -220,3 +220,11 @@ def test_a_shuffled_dataset_goes_on_where_it_was(path, tmp_path):
     resumed.fit(again, epochs=3, verbose=0)
     for weight, expected in zip(resumed.get_weights(), whole.get_weights(), strict=True):
         np.testing.assert_array_equal(weight, expected)
+
+
+def test_tensorflow_js_cross_entropies_are_of_logits():
+    for name, kind in (("softmaxCrossEntropy", "CategoricalCrossentropy"),
+                       ("sigmoidCrossEntropy", "BinaryCrossentropy")):  # fmt: skip
+        loss = edgeml.losses.get(name)
+        assert (type(loss).__name__, loss.from_logits) == (kind, True)
+    assert not edgeml.losses.get("binaryCrossentropy").from_logits
