@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,7 @@ class Data:
         names: Names of the model's inputs.
         outputs: Number of targets.
         batch_size: Examples in a batch, for arrays.
+        dtypes: What the model's inputs take, by name, where it is known.
     """
 
     x: Any
@@ -68,6 +69,7 @@ class Data:
     names: Sequence[str]
     outputs: int
     batch_size: int
+    dtypes: Mapping[str, np.dtype[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.streamed = _is_stream(self.x)
@@ -147,7 +149,7 @@ class Data:
             chosen: Any = slice(at, at + self.batch_size) if order is None else (
                 order[at : at + self.batch_size])  # fmt: skip
             yield (
-                {name: array[chosen] for name, array in self._arrays.items()},
+                self._cast({name: array[chosen] for name, array in self._arrays.items()}),
                 [array[chosen] for array in self._targets],
                 None if self._weight is None else self._weight[chosen],
             )
@@ -164,7 +166,11 @@ class Data:
         targets = self._as_targets(y)
         weights = None if weight is None else as_array(weight, "sample_weight").astype("f4")
         _common_length(arrays, targets, weights)
-        return arrays, targets, weights
+        return self._cast(arrays), targets, weights
+
+    def _cast(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """Return a batch's inputs as the model takes them: pictures of bytes become float32."""
+        return {name: _as_dtype(a, self.dtypes.get(name), name) for name, a in arrays.items()}
 
     def _as_targets(self, y: Any) -> list[Array]:
         if y is None:
@@ -178,6 +184,19 @@ class Data:
         if len(values) != self.outputs:
             raise DataError(f"expected {self.outputs} targets, received {len(values)}")
         return [as_array(value, "y") for value in values]
+
+
+def _as_dtype(array: Array, dtype: np.dtype[Any] | None, name: str) -> Array:
+    if dtype is None or array.dtype == dtype or (array.dtype.kind == "f" and dtype.kind != "f"):
+        return array
+    found = array.astype(dtype)
+    if dtype.kind in "iu" and not np.array_equal(found, array):
+        raise DataError(
+            f"input {name!r} takes {dtype}, and some of its values do not fit: they go from "
+            f"{array.min()} to {array.max()}",
+            expected=str(dtype), received=str(array.dtype),
+        )  # fmt: skip
+    return found
 
 
 def _is_stream(x: Any) -> bool:

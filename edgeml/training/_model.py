@@ -310,7 +310,11 @@ class Model(Layer):
             raise DataError("fit, evaluate and predict need data: x is None")
         count = len(leaves(self._outputs)) or 1
         names = self._names or names_of(x)
-        return Data(x, y, weight, names, count, batch_size)
+        return Data(x, y, weight, names, count, batch_size, self._dtypes())
+
+    def _dtypes(self) -> dict[str, np.dtype[Any]]:
+        """Return what the placeholders take."""
+        return {str(x.name): x.dtype for x in self._inputs}
 
     def _split(self, data: Data, fraction: float) -> tuple[Data, Data]:
         if data.streamed:
@@ -327,7 +331,7 @@ class Model(Layer):
             y = [a[part] for a in data._targets]
             weight = None if data._weight is None else data._weight[part]
             halves.append(Data(arrays, y if len(y) > 1 else y[0], weight, data.names,
-                               data.outputs, data.batch_size))  # fmt: skip
+                               data.outputs, data.batch_size, data.dtypes))  # fmt: skip
         return halves[0], halves[1]
 
     def _check_labels(self, data: Data) -> None:
@@ -505,7 +509,7 @@ class Model(Layer):
             batch_size: Examples in one run.
         """
         names = self._names or names_of(x)
-        data = Data(without_targets(x), None, None, names, 0, batch_size)
+        data = Data(without_targets(x), None, None, names, 0, batch_size, self._dtypes())
         made: list[list[Array]] = []
         for arrays, _, _ in data.batches(None):
             made.append([np.asarray(y) for y in self._predict_batch(arrays)])

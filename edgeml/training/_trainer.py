@@ -105,6 +105,7 @@ class Trainer:
         self._given = {"loss": loss, "trainable": trainable}
         graph = from_onnx(self._proto)
         self.input_names = [str(x.name) for x in graph.inputs]
+        self._dtypes = {str(x.name): x.dtype for x in graph.inputs}
         self.parameters = select(find_groups(graph), trainable)
         self._masters = with_masters(self._proto, self.parameters)
         self._squash = self._find_squash(graph, from_logits)
@@ -265,7 +266,7 @@ class Trainer:
 
     def predict(self, x: Any, *, batch_size: int = 32) -> Array:
         """Return the model's first output for all examples, with the weights as they are now."""
-        data = Data(x, None, None, self.input_names, 0, batch_size)
+        data = Data(x, None, None, self.input_names, 0, batch_size, self._dtypes)
         session = open_session(self._trained_proto(), threads=self._threads, name="the model")
         name = session.get_outputs()[0].name
         return np.concatenate(
@@ -395,7 +396,7 @@ class Trainer:
         return trainer
 
     def _data(self, x: Any, y: Any, weight: Any, batch_size: int) -> Data:
-        return Data(x, y, weight, self.input_names, 1, batch_size)
+        return Data(x, y, weight, self.input_names, 1, batch_size, self._dtypes)
 
     def _check_labels(self, targets: Sequence[Array]) -> None:
         shape = self._output_shape

@@ -9,7 +9,7 @@ import pytest
 import edgeml
 from edgeml.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from edgeml.data import Dataset
-from edgeml.errors import TrainingError
+from edgeml.errors import DataError, TrainingError
 from edgeml.layers import Conv2D, Dense, GlobalAveragePooling2D
 from edgeml.training import Trainer
 
@@ -228,3 +228,19 @@ def test_tensorflow_js_cross_entropies_are_of_logits():
         loss = edgeml.losses.get(name)
         assert (type(loss).__name__, loss.from_logits) == (kind, True)
     assert not edgeml.losses.get("binaryCrossentropy").from_logits
+
+
+def test_whole_numbers_become_what_an_input_takes(model, path):
+    pictures = np.random.default_rng(0).integers(0, 256, X.shape, dtype=np.uint8)
+    floats = pictures.astype(np.float32)
+    np.testing.assert_array_equal(model.predict(pictures), model.predict(floats))
+    assert model.evaluate(pictures, Y) == model.evaluate(floats, Y)
+    model.fit(Dataset.from_arrays(pictures, Y).batch(16), verbose=0)
+    trainer = Trainer(path, loss=SCCE)
+    assert trainer.step(pictures, Y) == pytest.approx(Trainer(path, loss=SCCE).step(floats, Y))
+
+    tokens = edgeml.Input((5,), dtype="int32")
+    embedded = edgeml.Model(tokens, edgeml.layers.Embedding(9, 2)(tokens))
+    assert embedded.predict(np.ones((3, 5), np.int64)).shape == (3, 5, 2)
+    with pytest.raises(DataError, match=r"takes int32.*from 4294967296 to 4294967296"):
+        embedded.predict(np.full((3, 5), 2**32))
