@@ -91,6 +91,16 @@ def _modern(proto: Any, name: str) -> Any:
         ) from error
 
 
+def read_nodes(graph: Graph, nodes: Iterable[Any], known: dict[str, Tensor]) -> None:
+    """Append NodeProtos to a graph; `known` has what they use, and gets what they make."""
+    reader = _Reader(graph, {}, {})
+    given = set(known.values())
+    for node in nodes:
+        reader.node(node, known)
+    for tensor in set(known.values()) - given:
+        tensor.name = None  # their names belong to the definition
+
+
 class _Reader:
     def __init__(
         self, graph: Graph, shapes: dict[str, Sequence[int | str]], dims: dict[str, int]
@@ -111,7 +121,7 @@ class _Reader:
             if info.name not in own:
                 known[info.name] = graph.input(info.name, *self._input_type(info))
         for node in proto.node:
-            self._node(node, known)
+            self.node(node, known)
         for info in proto.output:
             graph.outputs[info.name] = known[info.name]
 
@@ -128,13 +138,17 @@ class _Reader:
         ]
         return dtype, tuple(self._dims.get(d, d) if isinstance(d, str) else d for d in dims)
 
-    def _node(self, proto: Any, known: dict[str, Tensor]) -> None:
+    def node(self, proto: Any, known: dict[str, Tensor]) -> None:
+        """Append one NodeProto."""
         graph = self._graph
         if proto.op_type == "Constant" and proto.domain in ("", "ai.onnx"):
             made = known[proto.output[0]] = graph.initializer(proto.output[0], _constant(proto))
             made.from_constant = True
             return
         inputs = [known[name] if name else None for name in proto.input]
+        if proto.op_type == "If" and inputs[0] is not None and inputs[0].value is not None:
+            self._branch(proto, bool(np.all(inputs[0].value)), known)
+            return
         attributes = {a.name: self._attribute(a, known, inputs, proto) for a in proto.attribute}
         folded = _fold(proto, inputs, graph.opsets)
         if folded is not None:
@@ -156,6 +170,19 @@ class _Reader:
             tensor if name else None
             for name, tensor in zip(proto.output, node.outputs, strict=True)
         ]
+
+    def _branch(self, proto: Any, condition: bool, known: dict[str, Tensor]) -> None:
+        """Append the side of an If that is taken always."""
+        wanted = "then_branch" if condition else "else_branch"
+        side = next(a.g for a in proto.attribute if a.name == wanted)
+        inner = dict(known)
+        for tensor in side.initializer:
+            value = onnx().numpy_helper.to_array(tensor)
+            inner[tensor.name] = self._graph.initializer(tensor.name, value)
+        for node in side.node:
+            self.node(node, inner)
+        for name, info in zip(proto.output, side.output, strict=True):
+            known[name] = inner[info.name]
 
     def _attribute(
         self, proto: Any, known: Mapping[str, Tensor], inputs: Sequence[Tensor | None], node: Any
@@ -370,7 +397,9 @@ class _Writer:
             for node in nodes:  # constants that only the bodies use
                 for body in node.subgraphs():
                     values.update(dict.fromkeys(_constants_within(body)))
-            initializers = [self._initializer(tensor) for tensor in values]
+            fixed = [tensor for tensor in values if _is_no_parameter(tensor)]
+            protos = [*map(self._constant, fixed), *protos]
+            initializers = [self._initializer(x) for x in values if not _is_no_parameter(x)]
         else:
             initializers = []  # a body's constants are its outermost graph's
         inputs = [_info(self._name(tensor), tensor) for tensor in graph.inputs]
@@ -410,6 +439,10 @@ class _Writer:
         assert tensor.value is not None
         return onnx().numpy_helper.from_array(np.asarray(tensor.value), self._name(tensor))
 
+    def _constant(self, tensor: Tensor) -> Any:
+        value = self._initializer(tensor)
+        return onnx().helper.make_node("Constant", [], [value.name], value=value)
+
     def _node(self, node: Node) -> list[Any]:
         helper = onnx().helper
         inputs = [self._name(x) for x in node.inputs]
@@ -435,6 +468,12 @@ class _Writer:
             name = f"{name}_{next(self._counter)}"
         self._labels.add(name)
         return name
+
+
+def _is_no_parameter(tensor: Tensor) -> bool:
+    """Return whether a constant becomes a Constant node: a file's initializers may be trained."""
+    nameless = tensor.name is None or tensor.from_constant
+    return nameless and tensor.dtype.kind == "f" and tensor.size > 1
 
 
 def _is_constant(tensor: Tensor) -> bool:

@@ -66,9 +66,17 @@ def find_rule(node: Node) -> Rule | None:
 
 
 def find_lowering(node: Node) -> Lowering | None:
-    """Return the lowering of a node's operator, or None."""
+    """Return the lowering of a node's operator, or None.
+
+    Where there is neither rule nor lowering, the standard's own definition is tried.
+    """
     _load()
-    return _lowerings.get((node.domain, node.op))
+    key = (node.domain, node.op)
+    if key in _rules or key in _lowerings or key in _constant_ops:
+        return _lowerings.get(key)
+    from edgeml.graph._expand import expand
+
+    return expand
 
 
 def passes_no_gradient(node: Node) -> bool:

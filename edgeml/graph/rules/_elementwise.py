@@ -113,7 +113,8 @@ no_grad(
     "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "And", "Or", "Xor", "Not",
     "IsNaN", "IsInf", reason="its output is a truth value",
 )  # fmt: skip
-no_grad("Sign", "Floor", "Ceil", "Round", reason="its derivative is zero almost everywhere")
+no_grad("Sign", "Floor", "Ceil", "Round", "Hardmax",
+        reason="its derivative is zero almost everywhere")  # fmt: skip
 
 
 @rule("Reciprocal")

@@ -7,7 +7,7 @@ import numpy as np
 from edgeml.errors import NoGradient
 from edgeml.graph._infer import to_elem_type
 from edgeml.graph._ir import Node, Tensor, emit
-from edgeml.graph._rules import no_grad, rule
+from edgeml.graph._rules import attributes_of, lowering, no_grad, rule
 
 Grads = tuple[Tensor | None, ...]
 
@@ -85,34 +85,52 @@ def _with_batch(node: Node) -> Tensor:
     return emit("Concat", grids, indices, axis=-1)
 
 
-def _reduction(node: Node) -> str:
-    kind = str(node.attr("reduction", "none"))
-    if kind not in ("none", "add"):
+@rule("ScatterElements", "ScatterND")
+def scatter(node: Node, g: Tensor) -> Grads:
+    """Equal values share the gradient of "max" and "min", as in PyTorch."""
+    x, indices, updates = node.inputs[:3]
+    assert updates is not None
+    kept = attributes_of(node, "axis")
+
+    def picked(value: Tensor) -> Tensor:
+        gather = "GatherElements" if node.op == "ScatterElements" else "GatherND"
+        return emit(gather, value, indices, **kept)
+
+    def placed(base: Tensor, values: Tensor, how: str) -> Tensor:
+        return emit(node.op, base, indices, values, reduction=how, **kept)
+
+    kind = node.attr("reduction", "none")
+    if kind == "mul":
         raise NoGradient(
-            f"{node.op} with reduction {kind!r} has no gradient rule, node {node.name!r}; "
-            "'none' and 'add' have",
+            f"{node.op} with reduction 'mul' has no gradient rule, node {node.name!r}; the other "
+            "reductions have",
             op=node.op, node=node.name,
         )  # fmt: skip
-    return kind
+    if kind == "add":
+        return g, None, picked(g)
+    if kind == "none":
+        return placed(g, _zeros(updates), kind), None, picked(g)
+    real = to_elem_type(g.dtype)
+    hit = emit("Cast", emit("Equal", x, node.output), to=real)
+    hits = emit("Cast", emit("Equal", updates, picked(node.output)), to=real)
+    share = g / placed(hit, hits, "add")
+    return share * hit, None, picked(share) * hits
 
 
-@rule("ScatterElements")
-def scatter_elements(node: Node, g: Tensor) -> Grads:
-    indices, axis = node.inputs[1], node.attr("axis", 0)
-    updates = emit("GatherElements", g, indices, axis=axis)
-    if _reduction(node) == "add":
-        return g, None, updates
-    kept = emit("ScatterElements", g, indices, _zeros(updates), axis=axis)
-    return kept, None, updates
-
-
-@rule("ScatterND")
-def scatter_nd(node: Node, g: Tensor) -> Grads:
-    indices = node.inputs[1]
-    updates = emit("GatherND", g, indices)
-    if _reduction(node) == "add":
-        return g, None, updates
-    return emit("ScatterND", g, indices, _zeros(updates)), None, updates
+@lowering("TensorScatter")
+def tensor_scatter(node: Node) -> list[Tensor]:
+    """Write new steps into a cache: a ScatterElements along its axis."""
+    cache, update, start = node.x, node.inputs[1], node.input(2)
+    assert update is not None
+    axis, shape = node.attr("axis", -2) % cache.ndim, update.static_shape
+    steps = np.arange(shape[axis], dtype=np.int64).reshape(-1, *[1] * (cache.ndim - 1 - axis))
+    at: Tensor = cache.graph.constant(steps)
+    if start is not None:
+        at = _shaped(start, shape[0], *[1] * (cache.ndim - 1)) + at
+    if node.attr("mode", "linear") == "circular":
+        at = emit("Mod", at, np.array(cache.static_shape[axis], np.int64))
+    places = emit("Expand", at, np.array(shape, np.int64))
+    return [emit("ScatterElements", cache, places, update, axis=axis)]
 
 
 @rule("TopK")
@@ -132,5 +150,5 @@ def reverse_sequence(node: Node, g: Tensor) -> Grads:
     )  # fmt: skip
 
 
-no_grad("NonMaxSuppression", "Unique", "TfIdfVectorizer", "StringNormalizer",
+no_grad("Multinomial", "NonMaxSuppression", "StringNormalizer", "TfIdfVectorizer", "Unique",
         reason="it chooses, and does not compute")  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from edgeml.graph._ir import Node, Tensor, emit
 from edgeml.graph._rules import rule
 
@@ -55,3 +57,17 @@ def gemm(node: Node, g: Tensor) -> Grads:
     da = product(b, scaled, tb, 1) if ta else product(scaled, b, 0, not tb)
     db = product(scaled, a, 1, ta) if tb else product(a, scaled, not ta, 0)
     return da, db, g if beta == 1.0 else g * beta
+
+
+@rule("Det")
+def det(node: Node, g: Tensor) -> Grads:
+    """The cofactors, each a determinant: right for singular matrices, too."""
+    lead, size = node.x.ndim - 2, node.x.static_shape[-1]
+    each = emit("Unsqueeze", g, np.array([lead, lead + 1], np.int64))
+    if size < 2:
+        return (each,)
+    others = np.array([[j for j in range(size) if j != i] for i in range(size)], np.int64)
+    minors = emit("Gather", emit("Gather", node.x, others, axis=lead), others, axis=lead + 2)
+    perm = [*range(lead), lead, lead + 2, lead + 1, lead + 3]
+    signs = (-1.0) ** np.add.outer(np.arange(size), np.arange(size))
+    return (each * (emit("Det", emit("Transpose", minors, perm=perm)) * signs),)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from edgeml.errors import NoGradient
 from edgeml.graph._infer import to_elem_type
 from edgeml.graph._ir import Node, Tensor, emit
 from edgeml.graph._rules import no_grad, rule
@@ -115,3 +116,30 @@ def reduce_prod(node: Node, g: Tensor) -> Grads:
 def cum_sum(node: Node, g: Tensor) -> Grads:
     back = int(not node.attr("reverse", 0))
     return (emit("CumSum", g, node.inputs[1], exclusive=node.attr("exclusive", 0), reverse=back),)
+
+
+@rule("CumProd")
+def cum_prod(node: Node, g: Tensor) -> Grads:
+    """For each factor, the products in which it is 1: zeros do no harm."""
+    at, x, shape = node.inputs[1], node.x, node.x.static_shape
+    assert at is not None
+    if at.value is None:
+        raise NoGradient("CumProd: its axis must be a constant", op="CumProd", node=node.name)
+    exclusive, back = node.attr("exclusive", 0), node.attr("reverse", 0)
+    axis = int(at.value) % x.ndim
+    perm = [*(i for i in range(x.ndim) if i != axis), axis]
+    turned = [shape[i] for i in perm]
+    size = shape[axis]
+
+    def rows(value: Tensor) -> Tensor:
+        flat = emit("Transpose", value, perm=perm)
+        return emit("Reshape", flat, np.array([x.size // max(size, 1), 1, size], np.int64))
+
+    others = emit("Where", np.eye(size, dtype=bool), 1.0, rows(x), like=x)
+    made = emit("CumProd", others, np.array(2, np.int64), exclusive=exclusive, reverse=back)
+    reach = (np.tril if back else np.triu)(
+        np.ones((size, size), x.dtype), exclusive * (1 - 2 * back)
+    )
+    total = emit("ReduceSum", made * rows(g) * reach, np.array([2], np.int64), keepdims=0)
+    found = emit("Reshape", total, np.array(turned, np.int64))
+    return (emit("Transpose", found, perm=[int(i) for i in np.argsort(perm)]),)

@@ -21,6 +21,11 @@ def _gather(axis):
     return run
 
 
+def _written(at):
+    """Replace the steps `at` of the last axis but one."""
+    return lambda torch, x, u, n=None: x.index_copy(2, torch.tensor(at), u)
+
+
 ELEMENTS = rng.integers(0, 4, (5, 2, 3))
 CASES = [
     {"op": "Gather", "inputs": [X, _i(0, 2, 2, -1)], "torch": _gather(0)},
@@ -46,4 +51,23 @@ CASES = [
     {"op": "ReverseSequence", "inputs": [X, _i(1, 4, 2, 3)],
      "torch": lambda t, x, n: t.stack(
          [t.cat([x[:k, b].flip(0), x[k:, b]]) for b, k in enumerate((1, 4, 2, 3))], 1)},
+    *({"op": "ScatterElements", "inputs": [x, ELEMENTS, u],
+       "attrs": {"axis": 1, "reduction": r},
+       "kink": kink, "torch": (lambda how: lambda t, x, i, u: x.scatter_reduce(1, i, u, how))(
+           f"a{r}")}
+      for r in ("max", "min") for x, u, kink in (
+          (X, U[:1, :2].repeat(5, 0) + np.arange(5, dtype=np.float32)[:, None, None] / 9, False),
+          (np.round(X), np.round(X[:, :2]), True))),
+    *({"op": "ScatterND", "inputs": [X, np.array([[1], [4], [1]]), np.concatenate([U, -U[:1]])],
+       "attrs": {"reduction": r},
+       "torch": (lambda how: lambda t, x, i, u: x.scatter_reduce(
+           0, i[:, :, None].expand_as(u), u, how))(f"a{r}")}
+      for r in ("max", "min")),
+    *({"op": "TensorScatter", "inputs": [X.transpose(1, 0, 2)[None], U.transpose(1, 0, 2)[None],
+                                         *start], "opset": 24, "attrs": {"mode": mode},
+       "torch": _written(at)}
+      for mode, start, at in (("linear", [], (0, 1)), ("linear", [_i(3)], (3, 4)),
+                              ("circular", [_i(4)], (4, 0)))),
+    {"op": "TensorScatter", "inputs": [X, X[:, :2], _i(0, 1, 2, 1, 0)], "opset": 24,
+     "attrs": {"axis": 1}},
 ]  # fmt: skip

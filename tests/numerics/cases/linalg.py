@@ -32,4 +32,8 @@ CASES = [
       for attrs in [{}, {"transA": 1}, {"transB": 1}, {"transA": 1, "transB": 1},
                     {"alpha": 0.5, "beta": 2.0}]
       for bias in ([], [_n(2)], [_n(3, 2)], [_n(1)])),
+    *({"op": "Det", "inputs": [x], "torch": lambda t, x: t.linalg.det(x)}
+      for x in (_n(1, 1), _n(2, 2), _n(3, 2, 4, 4), _n(0, 3, 3))),
+    # PyTorch has no gradient of singular matrices
+    {"op": "Det", "inputs": [np.outer(_n(3), _n(3)).astype(np.float32)]},
 ]  # fmt: skip

@@ -61,4 +61,9 @@ CASES = [
      "torch": lambda t, x, a: x.flip(-1).cumsum(-1).flip(-1)},
     {"op": "CumSum", "inputs": [X, np.array(0, np.int64)], "attrs": {"exclusive": 1},
      "torch": lambda t, x, a: x.cumsum(0) - x},
+    *({"op": "CumProd", "inputs": [x, np.array(axis, np.int64)], "opset": 26,
+       "attrs": {"exclusive": exclusive, "reverse": back},
+       **({} if exclusive or back else {"torch": lambda t, x, n: t.cumprod(x, int(n))})}
+      for exclusive in (0, 1) for back in (0, 1)
+      for x, axis in ((X, 1), (X, -1), (np.float32([2, 0, 3, 0]), 0))),
 ]  # fmt: skip
