@@ -35,6 +35,13 @@ def from_onnx(
         ModelNotFound: there is no such file.
         ModelFormatError: the file is no model, or its operators cannot be raised to opset 18.
         ShapeError: the shapes do not fit.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> model = edgeml.Sequential([edgeml.Input((2,)), edgeml.layers.Dense(1)])
+        >>> model.save("/tmp/edgeml-example.onnx")
+        >>> [node.op for node in edgeml.graph.from_onnx("/tmp/edgeml-example.onnx").nodes]
+        ['MatMul', 'Add']
     """
     proto = read_proto(model)
     graph = Graph()
@@ -321,7 +328,14 @@ def _evaluate(
 
 
 def live_nodes(targets: Iterable[Tensor]) -> list[Node]:
-    """Return the nodes that `targets` need, each after those that it depends on."""
+    """Return the nodes that `targets` need, each after those that it depends on.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> graph = edgeml.function(lambda x: (x + 1.0) * 2.0).trace(np.ones(2))
+        >>> [node.op for node in edgeml.graph.live_nodes(graph.outputs.values())]
+        ['Add', 'Mul']
+    """
     order: list[Node] = []
     done: set[Node] = set()
     stack: list[tuple[Node, bool]] = [
@@ -348,6 +362,12 @@ def to_onnx(graph: Graph, *, name: str = "edgeml", names: dict[Tensor, str] | No
         graph: The graph; its inputs, outputs and named initializers keep their names.
         name: Name of the graph in the file.
         names: Filled with the name that each tensor got.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> graph = edgeml.function(lambda x: x + 1.0).trace(np.ones(2))
+        >>> [node.op_type for node in edgeml.graph.to_onnx(graph).graph.node]
+        ['Add']
     """
     writer = _Writer(names if names is not None else {})
     proto = writer.graph(graph, name)

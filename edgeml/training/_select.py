@@ -29,6 +29,10 @@ _SCALES = {
     "GroupNormalization": (1,), "RMSNormalization": (1,), "PRelu": (1,), "Mul": (0, 1),
 }  # fmt: skip
 
+# Other arrangements of the same values; a layer's gates can be in another order than the file's.
+_VIEWS = frozenset({"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Cast", "Concat",
+                    "Split", "Slice", "DequantizeLinear", "QuantizeLinear"})  # fmt: skip
+
 # What an Add of one number may be the bias of.
 _BIASED = frozenset({"Conv", "ConvTranspose", "Einsum", "Gemm", "MatMul"})
 
@@ -91,15 +95,12 @@ def _at(node: Node, places: dict[str, tuple[int, ...]]) -> list[str]:
     found = []
     for i in places.get(node.op, ()):
         tensor = node.input(i)
-        behind = _through_views(tensor) if tensor is not None else None
-        if behind is None or tensor is None or not _is_parameter(behind):
+        if tensor is None or tensor.dtype.kind != "f":
             continue
-        if tensor.dtype.kind != "f":
-            continue
-        tensor = behind
-        if node.op in ("Add", "Mul") and not _size(tensor) > 1 and not _is_bias(node, i, tensor):
-            continue
-        found.append(str(tensor.name))
+        for behind in filter(_is_parameter, _behind(tensor)):
+            single = _size(behind) <= 1 and not _is_bias(node, i, behind)
+            if not (single and node.op in ("Add", "Mul")):
+                found.append(str(behind.name))
     return found
 
 
@@ -110,14 +111,14 @@ def _is_bias(node: Node, i: int, tensor: Tensor) -> bool:
     return node.op == "Add" and tensor.ndim == 1 and made is not None and made.op in _BIASED
 
 
-def _through_views(tensor: Tensor) -> Tensor:
-    """Return the initializer behind what an exporter put between it and its operator."""
-    while tensor.producer is not None and tensor.producer.op in (
-        "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Cast", "DequantizeLinear",
-        "QuantizeLinear",
-    ):  # fmt: skip
-        tensor = tensor.producer.x
-    return tensor
+def _behind(tensor: Tensor) -> list[Tensor]:
+    """Return what stands behind the views that an exporter put before an operator's input."""
+    node = tensor.producer
+    if node is None or node.op not in _VIEWS:
+        return [tensor]
+    inputs = node.inputs if node.op == "Concat" else [node.x]
+    found = (y for x in inputs if x is not None for y in _behind(x))
+    return list(dict.fromkeys(found))
 
 
 def _is_parameter(tensor: Tensor) -> bool:

@@ -83,7 +83,7 @@ def test_inspect_prints_one_json_document(model, capsys) -> None:
 def test_inspect_shows_shapes_licence_and_operators(capsys) -> None:
     assert main(["inspect", ACTIVITY]) == 0
     out = capsys.readouterr().out
-    for expected in ("float32 [N, 100, 6]", "edgeml.license", "Apache-2.0", "Conv", "KiB"):
+    for expected in ("float32 [batch, 100, 6]", "edgeml.license", "Apache-2.0", "Conv", "KiB"):
         assert expected in out
 
 
