@@ -162,6 +162,14 @@ class CallbackList:
 
     Raises:
         ConfigError: something is no callback, or a hook is async and there is no `loop`.
+
+    Example:
+        >>> from edgeml.callbacks import CallbackList, History
+        >>> history = History()
+        >>> callbacks = CallbackList([history], model=None, params={})
+        >>> callbacks.on_epoch_end(0, {"loss": 0.5})
+        >>> history.history
+        {'loss': [0.5]}
     """
 
     def __init__(

@@ -27,6 +27,12 @@ class Monitor(Callback):
 
     Raises:
         ConfigError: the mode is unknown; when training starts: "auto" cannot tell.
+
+    Example:
+        >>> from edgeml.callbacks import Monitor
+        >>> accuracy = Monitor("val_accuracy", min_delta=0.01)
+        >>> accuracy.better(0.9, than=0.8), accuracy.better(0.805, than=0.8)
+        (True, False)
     """
 
     def __init__(
@@ -228,6 +234,10 @@ class TerminateOnNaN(Callback):
 
     `fit` itself raises NonFinite then, and keeps the last good weights; this ends training
     quietly where something else feeds the logs.
+
+    Example:
+        >>> from edgeml.callbacks import TerminateOnNaN
+        >>> callbacks = [TerminateOnNaN()]
     """
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:

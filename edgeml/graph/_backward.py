@@ -38,6 +38,15 @@ def gradients(
     Raises:
         NoGradient: an operator in between has no rule; raised before anything is run.
         ShapeError: a shape in between is not known.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.graph import Graph, gradients
+        >>> with Graph() as graph:
+        ...     x = graph.input("x", np.float32, (3,))
+        ...     (g,) = gradients([x * x], [x])
+        >>> g.shape
+        (3,)
     """
     graph = outputs[0].graph
     targets = list(outputs)

@@ -139,6 +139,12 @@ class Function:
     Attributes:
         fn: The Python function. Called with tensors, while another function is traced, it is
             traced into that one.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> double = edgeml.function(lambda x: x * 2.0)
+        >>> double(np.ones(2)).tolist(), len(double.trace(np.ones(2)).nodes)
+        ([2.0, 2.0], 1)
     """
 
     def __init__(

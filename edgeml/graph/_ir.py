@@ -18,7 +18,13 @@ _CURRENT: contextvars.ContextVar[Graph | None] = contextvars.ContextVar("graph",
 
 
 def current_graph() -> Graph | None:
-    """Return the graph that is being traced, or None."""
+    """Return the graph that is being traced, or None.
+
+    Example:
+        >>> import edgeml
+        >>> edgeml.graph.current_graph() is None
+        True
+    """
     return _CURRENT.get()
 
 
@@ -450,6 +456,11 @@ def emit(
     Raises:
         ShapeError: the inputs do not fit.
         GraphError: nothing is being traced.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> edgeml.function(lambda x: edgeml.graph.emit("Mish", x))(np.zeros(2)).tolist()
+        [0.0, 0.0]
     """
     return emit_many(1, op, *inputs, domain=domain, like=like, types=types, **attributes)[0]
 
@@ -458,7 +469,14 @@ def emit_many(
     outputs: int, op: str, *inputs: Any, domain: str = "", like: Tensor | None = None,
     types: Sequence[tuple[Any, Shape]] | None = None, **attributes: Any,
 ) -> tuple[Tensor, ...]:  # fmt: skip
-    """Emit one ONNX operator with several outputs; see `emit`."""
+    """Emit one ONNX operator with several outputs; see `emit`.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> edgeml.function(lambda x: edgeml.graph.emit_many(2, "TopK", x, np.array([1])))(
+        ...     np.array([1.0, 3.0]))
+        (array([3.], dtype=float32), array([1], dtype=int64))
+    """
     graph = _graph_of(op, inputs)
     if like is None:
         like = next((x for x in inputs if isinstance(x, Tensor)), None)
@@ -481,7 +499,13 @@ def with_vjp(
 
 
 def as_tensor(value: Any, like: Tensor | None = None) -> Tensor:
-    """Return `value` as a tensor of the graph that is being traced."""
+    """Return `value` as a tensor of the graph that is being traced.
+
+    Example:
+        >>> import edgeml
+        >>> float(edgeml.function(lambda: edgeml.graph.as_tensor(2.0) * 3.0)())
+        6.0
+    """
     found = _as_tensor(_graph_of("a constant", [value, like]), value, like)
     assert found is not None
     return found

@@ -51,7 +51,14 @@ class Initializer:
 
 @dataclasses.dataclass(frozen=True)
 class Zeros(Initializer):
-    """All values are 0."""
+    """All values are 0.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.initializers import Zeros
+        >>> Zeros()((2, 2), np.random.default_rng(0)).tolist()
+        [[0.0, 0.0], [0.0, 0.0]]
+    """
 
     def __call__(self, shape: Sequence[int], rng: Rng) -> Array:
         """Return the array."""
@@ -60,7 +67,14 @@ class Zeros(Initializer):
 
 @dataclasses.dataclass(frozen=True)
 class Ones(Initializer):
-    """All values are 1."""
+    """All values are 1.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.initializers import Ones
+        >>> Ones()((2, 2), np.random.default_rng(0)).tolist()
+        [[1.0, 1.0], [1.0, 1.0]]
+    """
 
     def __call__(self, shape: Sequence[int], rng: Rng) -> Array:
         """Return the array."""
@@ -69,7 +83,14 @@ class Ones(Initializer):
 
 @dataclasses.dataclass(frozen=True)
 class Constant(Initializer):
-    """All values are `value`, or those of an array that fits the shape."""
+    """All values are `value`, or those of an array that fits the shape.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.initializers import Constant
+        >>> Constant(0.5)((2, 2), np.random.default_rng(0)).tolist()
+        [[0.5, 0.5], [0.5, 0.5]]
+    """
 
     value: Any = 0.0
 
@@ -80,7 +101,14 @@ class Constant(Initializer):
 
 @dataclasses.dataclass(frozen=True)
 class Identity(Initializer):
-    """The identity matrix times `gain`."""
+    """The identity matrix times `gain`.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.initializers import Identity
+        >>> Identity()((2, 2), np.random.default_rng(0)).tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
+    """
 
     gain: float = 1.0
 
@@ -114,7 +142,14 @@ class Random(Initializer):
 
 @dataclasses.dataclass(frozen=True)
 class RandomUniform(Random):
-    """Uniform in [minval, maxval)."""
+    """Uniform in [minval, maxval).
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.initializers import RandomUniform
+        >>> RandomUniform(-0.1, 0.1)((2, 2), np.random.default_rng(0)).shape
+        (2, 2)
+    """
 
     minval: float = -0.05
     maxval: float = 0.05
@@ -126,7 +161,14 @@ class RandomUniform(Random):
 
 @dataclasses.dataclass(frozen=True)
 class RandomNormal(Random):
-    """Normal with `mean` and `stddev`."""
+    """Normal with `mean` and `stddev`.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.initializers import RandomNormal
+        >>> RandomNormal(stddev=0.1)((2, 2), np.random.default_rng(0)).shape
+        (2, 2)
+    """
 
     mean: float = 0.0
     stddev: float = 0.05
@@ -138,7 +180,14 @@ class RandomNormal(Random):
 
 @dataclasses.dataclass(frozen=True)
 class TruncatedNormal(Random):
-    """Normal, with values beyond two standard deviations drawn again."""
+    """Normal, with values beyond two standard deviations drawn again.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.initializers import TruncatedNormal
+        >>> TruncatedNormal(stddev=0.1)((2, 2), np.random.default_rng(0)).shape
+        (2, 2)
+    """
 
     mean: float = 0.0
     stddev: float = 0.05
@@ -161,6 +210,12 @@ class Orthogonal(Random):
     """Orthogonal columns (or rows, when there are fewer), by the QR decomposition of a normal one.
 
     All axes but the last count as rows.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.initializers import Orthogonal
+        >>> Orthogonal()((2, 2), np.random.default_rng(0)).shape
+        (2, 2)
     """
 
     gain: float = 1.0

@@ -79,7 +79,14 @@ def fans(shape: Sequence[int]) -> tuple[float, float]:
 
 @dataclasses.dataclass(frozen=True)
 class GlorotUniform(VarianceScaling):
-    """Uniform, by the mean of both fans; also called Xavier's."""
+    """Uniform, by the mean of both fans; also called Xavier's.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.initializers import GlorotUniform
+        >>> GlorotUniform()((2, 2), np.random.default_rng(0)).shape
+        (2, 2)
+    """
 
     scale: float = field(default=1.0, init=False)
     mode: str = field(default="fan_avg", init=False)
@@ -88,7 +95,14 @@ class GlorotUniform(VarianceScaling):
 
 @dataclasses.dataclass(frozen=True)
 class GlorotNormal(VarianceScaling):
-    """Truncated normal, by the mean of both fans; also called Xavier's."""
+    """Truncated normal, by the mean of both fans; also called Xavier's.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.initializers import GlorotNormal
+        >>> GlorotNormal()((2, 2), np.random.default_rng(0)).shape
+        (2, 2)
+    """
 
     scale: float = field(default=1.0, init=False)
     mode: str = field(default="fan_avg", init=False)
@@ -97,7 +111,14 @@ class GlorotNormal(VarianceScaling):
 
 @dataclasses.dataclass(frozen=True)
 class HeUniform(VarianceScaling):
-    """Uniform, by twice the inputs' fan: for layers before a ReLU."""
+    """Uniform, by twice the inputs' fan: for layers before a ReLU.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.initializers import HeUniform
+        >>> HeUniform()((2, 2), np.random.default_rng(0)).shape
+        (2, 2)
+    """
 
     scale: float = field(default=2.0, init=False)
     mode: str = field(default="fan_in", init=False)
@@ -106,7 +127,14 @@ class HeUniform(VarianceScaling):
 
 @dataclasses.dataclass(frozen=True)
 class HeNormal(VarianceScaling):
-    """Truncated normal, by twice the inputs' fan: for layers before a ReLU."""
+    """Truncated normal, by twice the inputs' fan: for layers before a ReLU.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.initializers import HeNormal
+        >>> HeNormal()((2, 2), np.random.default_rng(0)).shape
+        (2, 2)
+    """
 
     scale: float = field(default=2.0, init=False)
     mode: str = field(default="fan_in", init=False)
@@ -115,7 +143,14 @@ class HeNormal(VarianceScaling):
 
 @dataclasses.dataclass(frozen=True)
 class LecunUniform(VarianceScaling):
-    """Uniform, by the inputs' fan."""
+    """Uniform, by the inputs' fan.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.initializers import LecunUniform
+        >>> LecunUniform()((2, 2), np.random.default_rng(0)).shape
+        (2, 2)
+    """
 
     scale: float = field(default=1.0, init=False)
     mode: str = field(default="fan_in", init=False)
@@ -124,7 +159,14 @@ class LecunUniform(VarianceScaling):
 
 @dataclasses.dataclass(frozen=True)
 class LecunNormal(VarianceScaling):
-    """Truncated normal, by the inputs' fan: for layers before a SELU."""
+    """Truncated normal, by the inputs' fan: for layers before a SELU.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.initializers import LecunNormal
+        >>> LecunNormal()((2, 2), np.random.default_rng(0)).shape
+        (2, 2)
+    """
 
     scale: float = field(default=1.0, init=False)
     mode: str = field(default="fan_in", init=False)

@@ -222,6 +222,12 @@ class TokenAndPositionEmbedding(Layer):
         mask_zero: Whether the token 0 does not count.
 
     Input shape: (batch, steps), integers. Output shape: (batch, steps, embedding_dim).
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.layers import TokenAndPositionEmbedding
+        >>> TokenAndPositionEmbedding(100, 8, 16)(np.ones((2, 8), np.int64)).shape
+        (2, 8, 16)
     """
 
     vocabulary_size: int

@@ -27,7 +27,13 @@ def register(cls: Any) -> Any:
 
 
 def serialize(value: Any) -> Any:
-    """Return JSON values for an argument: a number, a layer, an initializer or a function."""
+    """Return JSON values for an argument: a number, a layer, an initializer or a function.
+
+    Example:
+        >>> from edgeml.layers import Dense, serialize
+        >>> serialize(Dense(8))["class"]
+        'Dense'
+    """
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, (np.integer, np.floating)):
@@ -51,6 +57,11 @@ def deserialize(value: Any) -> Any:
 
     Raises:
         ModelFormatError: it is of a class that is neither edgeml's nor registered.
+
+    Example:
+        >>> from edgeml.layers import Dense, deserialize, serialize
+        >>> deserialize(serialize(Dense(8))).units
+        8
     """
     if isinstance(value, list):
         return [deserialize(item) for item in value]

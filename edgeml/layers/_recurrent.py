@@ -339,6 +339,12 @@ class TimeDistributed(Layer):
 
     Args:
         layer: The layer; it sees (batch * steps, ...).
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.layers import Dense, TimeDistributed
+        >>> TimeDistributed(Dense(4))(np.ones((2, 5, 3))).shape
+        (2, 5, 4)
     """
 
     layer: Any

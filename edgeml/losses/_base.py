@@ -26,6 +26,14 @@ class Loss:
     Args:
         reduction: "sum_over_batch_size" (the mean), "sum", "mean_with_sample_weight" or None.
         name: Its name.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> class Worst(edgeml.losses.Loss):
+        ...     def call(self, y_true, y_pred):
+        ...         return edgeml.ops.max(edgeml.ops.absolute(y_true - y_pred), axis=-1)
+        >>> float(edgeml.function(Worst())(np.array([[1.0, 2.0]]), np.array([[1.5, 0.0]])))
+        2.0
     """
 
     _: dataclasses.KW_ONLY

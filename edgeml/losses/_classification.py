@@ -25,6 +25,12 @@ class BinaryCrossentropy(Loss):
         label_smoothing: How far targets are moved towards one half, 0 to 1.
 
     Targets: 0 or 1 (or in between), of the output's shape.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> loss = edgeml.function(edgeml.losses.BinaryCrossentropy())
+        >>> round(float(loss(np.array([[1.0], [0.0]]), np.array([[0.9], [0.2]]))), 3)
+        0.164
     """
 
     from_logits: bool = False
@@ -52,6 +58,12 @@ class CategoricalCrossentropy(Loss):
         from_logits: Whether the output is before the softmax.
         label_smoothing: How far targets are moved towards equal probabilities, 0 to 1.
         axis: The axis of the classes.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> loss = edgeml.function(edgeml.losses.CategoricalCrossentropy())
+        >>> round(float(loss(np.array([[0.0, 1.0]]), np.array([[0.2, 0.8]]))), 3)
+        0.223
     """
 
     from_logits: bool = False
@@ -81,6 +93,12 @@ class SparseCategoricalCrossentropy(Loss):
 
     Targets: integers (batch, ...) without the classes' axis, or with a last axis of 1.
     Output: (batch, ..., classes).
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> loss = edgeml.function(edgeml.losses.SparseCategoricalCrossentropy(from_logits=True))
+        >>> round(float(loss(np.array([1]), np.array([[0.0, 2.0]]))), 3)
+        0.127
     """
 
     from_logits: bool = False

@@ -29,7 +29,14 @@ def _mean(values: Tensor) -> Tensor:
 @named("mse")
 @dataclass
 class MeanSquaredError(Loss):
-    """Mean over the last axis of ``(y_true - y_pred) ** 2``."""
+    """Mean over the last axis of ``(y_true - y_pred) ** 2``.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> loss = edgeml.function(edgeml.losses.MeanSquaredError())
+        >>> round(float(loss(np.array([[1.0, 2.0]]), np.array([[1.0, 4.0]]))), 3)
+        2.0
+    """
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the loss of each example."""
@@ -39,7 +46,14 @@ class MeanSquaredError(Loss):
 @named("mae")
 @dataclass
 class MeanAbsoluteError(Loss):
-    """Mean over the last axis of ``|y_true - y_pred|``."""
+    """Mean over the last axis of ``|y_true - y_pred|``.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> loss = edgeml.function(edgeml.losses.MeanAbsoluteError())
+        >>> round(float(loss(np.array([[1.0, 2.0]]), np.array([[1.0, 4.0]]))), 3)
+        1.0
+    """
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the loss of each example."""
@@ -49,7 +63,14 @@ class MeanAbsoluteError(Loss):
 @named("mape")
 @dataclass
 class MeanAbsolutePercentageError(Loss):
-    """Mean over the last axis of ``100 |y_true - y_pred| / |y_true|``."""
+    """Mean over the last axis of ``100 |y_true - y_pred| / |y_true|``.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> loss = edgeml.function(edgeml.losses.MeanAbsolutePercentageError())
+        >>> round(float(loss(np.array([[1.0, 2.0]]), np.array([[1.0, 4.0]]))), 3)
+        50.0
+    """
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the loss of each example."""
@@ -61,7 +82,14 @@ class MeanAbsolutePercentageError(Loss):
 @named("msle")
 @dataclass
 class MeanSquaredLogarithmicError(Loss):
-    """Mean over the last axis of ``(log(1 + y_true) - log(1 + y_pred)) ** 2``."""
+    """Mean over the last axis of ``(log(1 + y_true) - log(1 + y_pred)) ** 2``.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> loss = edgeml.function(edgeml.losses.MeanSquaredLogarithmicError())
+        >>> round(float(loss(np.array([[1.0, 2.0]]), np.array([[1.0, 4.0]]))), 3)
+        0.13
+    """
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the loss of each example."""
@@ -73,7 +101,14 @@ class MeanSquaredLogarithmicError(Loss):
 @named("huber_loss")
 @dataclass
 class Huber(Loss):
-    """Squared near the target, linear beyond `delta` (Huber, 1964)."""
+    """Squared near the target, linear beyond `delta` (Huber, 1964).
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> loss = edgeml.function(edgeml.losses.Huber(delta=1.0))
+        >>> round(float(loss(np.array([[1.0, 2.0]]), np.array([[1.0, 4.0]]))), 3)
+        0.75
+    """
 
     delta: float = 1.0
 
@@ -87,7 +122,14 @@ class Huber(Loss):
 @named("logcosh")
 @dataclass
 class LogCosh(Loss):
-    """Mean over the last axis of ``log(cosh(y_pred - y_true))``."""
+    """Mean over the last axis of ``log(cosh(y_pred - y_true))``.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> loss = edgeml.function(edgeml.losses.LogCosh())
+        >>> round(float(loss(np.array([[1.0, 2.0]]), np.array([[1.0, 4.0]]))), 3)
+        0.663
+    """
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the loss of each example."""
@@ -98,7 +140,14 @@ class LogCosh(Loss):
 @named("kld", "kullback_leibler_divergence", "kl_divergence")
 @dataclass
 class KLDivergence(Loss):
-    """``sum(y_true * log(y_true / y_pred))`` over the last axis, of probabilities."""
+    """``sum(y_true * log(y_true / y_pred))`` over the last axis, of probabilities.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> loss = edgeml.function(edgeml.losses.KLDivergence())
+        >>> round(float(loss(np.array([[0.5, 0.5]]), np.array([[0.9, 0.1]]))), 3)
+        0.511
+    """
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the loss of each example."""
@@ -109,7 +158,14 @@ class KLDivergence(Loss):
 @named()
 @dataclass
 class Poisson(Loss):
-    """Mean over the last axis of ``y_pred - y_true * log(y_pred)``."""
+    """Mean over the last axis of ``y_pred - y_true * log(y_pred)``.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> loss = edgeml.function(edgeml.losses.Poisson())
+        >>> round(float(loss(np.array([[1.0, 2.0]]), np.array([[1.0, 4.0]]))), 3)
+        1.114
+    """
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the loss of each example."""
@@ -119,7 +175,14 @@ class Poisson(Loss):
 @named("cosine_proximity")
 @dataclass
 class CosineSimilarity(Loss):
-    """Minus the cosine of the angle between target and output, over the last axis."""
+    """Minus the cosine of the angle between target and output, over the last axis.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> loss = edgeml.function(edgeml.losses.CosineSimilarity())
+        >>> round(float(loss(np.array([[1.0, 0.0]]), np.array([[1.0, 1.0]]))), 3)
+        -0.707
+    """
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the loss of each example."""
@@ -135,7 +198,14 @@ class CosineSimilarity(Loss):
 @named()
 @dataclass
 class Hinge(Loss):
-    """Mean over the last axis of ``max(1 - y_true * y_pred, 0)``; targets -1 and 1 (or 0 and 1)."""
+    """Mean over the last axis of ``max(1 - y_true * y_pred, 0)``; targets -1 and 1 (or 0 and 1).
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> loss = edgeml.function(edgeml.losses.Hinge())
+        >>> round(float(loss(np.array([[1.0, -1.0]]), np.array([[0.3, -2.0]]))), 3)
+        0.35
+    """
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the loss of each example."""
@@ -145,7 +215,14 @@ class Hinge(Loss):
 @named()
 @dataclass
 class SquaredHinge(Loss):
-    """The square of the hinge loss's terms."""
+    """The square of the hinge loss's terms.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> loss = edgeml.function(edgeml.losses.SquaredHinge())
+        >>> round(float(loss(np.array([[1.0, -1.0]]), np.array([[0.3, -2.0]]))), 3)
+        0.245
+    """
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the loss of each example."""
@@ -155,7 +232,14 @@ class SquaredHinge(Loss):
 @named()
 @dataclass
 class CategoricalHinge(Loss):
-    """``max(largest wrong - right + 1, 0)`` of one-hot targets, over the last axis."""
+    """``max(largest wrong - right + 1, 0)`` of one-hot targets, over the last axis.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> loss = edgeml.function(edgeml.losses.CategoricalHinge())
+        >>> round(float(loss(np.array([[0.0, 1.0]]), np.array([[0.2, 0.8]]))), 3)
+        0.4
+    """
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the loss of each example."""

@@ -28,6 +28,11 @@ def check_targets(loss: Any, y: Array, output_shape: Sequence[int]) -> None:
 
     Raises:
         DataError: a label is out of range; the message has its place and value.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml import losses
+        >>> losses.check_targets(losses.get("mse"), np.zeros(4), (4, 1))
     """
     if not y.size:
         return
@@ -63,7 +68,13 @@ def _refuse(bad: Any, y: Array, expected: str) -> None:
 
 
 def with_logits(loss: Any, from_logits: bool) -> Any:
-    """Return the loss for outputs before (True) or after (False) the softmax or sigmoid."""
+    """Return the loss for outputs before (True) or after (False) the softmax or sigmoid.
+
+    Example:
+        >>> from edgeml import losses
+        >>> losses.with_logits(losses.get("binary_crossentropy"), True).from_logits
+        True
+    """
     if not hasattr(loss, "from_logits") or loss.from_logits == from_logits:
         return loss
     return dataclasses.replace(loss, from_logits=from_logits)

@@ -16,6 +16,13 @@ class Accuracy(OfExamples):
     """How often outputs equal targets.
 
     By the name "accuracy", training takes the binary, categorical or sparse one that fits.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.metrics import Accuracy
+        >>> y, p = np.array([1, 2, 3]), np.array([1, 2, 0])
+        >>> round(Accuracy()(y, p), 3)
+        0.667
     """
 
     name: str = "accuracy"
@@ -52,7 +59,15 @@ class BinaryAccuracy(OfExamples):
 
 @metric()
 class CategoricalAccuracy(OfExamples):
-    """How often the largest output is at the place of the one-hot target."""
+    """How often the largest output is at the place of the one-hot target.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.metrics import CategoricalAccuracy
+        >>> y, p = np.array([[0, 1], [1, 0]]), np.array([[0.2, 0.8], [0.4, 0.6]])
+        >>> round(CategoricalAccuracy()(y, p), 3)
+        0.5
+    """
 
     name: str = "categorical_accuracy"
     direction: ClassVar[str] = "up"
@@ -65,7 +80,15 @@ class CategoricalAccuracy(OfExamples):
 
 @metric()
 class SparseCategoricalAccuracy(OfExamples):
-    """How often the largest output is that of the target's class number."""
+    """How often the largest output is that of the target's class number.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.metrics import SparseCategoricalAccuracy
+        >>> y, p = np.array([1, 0]), np.array([[0.2, 0.8], [0.4, 0.6]])
+        >>> round(SparseCategoricalAccuracy()(y, p), 3)
+        0.5
+    """
 
     name: str = "sparse_categorical_accuracy"
     direction: ClassVar[str] = "up"
@@ -86,7 +109,15 @@ def _among(name: str, y: Array, p: Array, k: int) -> Array:
 
 @metric()
 class TopKCategoricalAccuracy(OfExamples):
-    """How often the one-hot target is among the `k` largest outputs; ties count as found."""
+    """How often the one-hot target is among the `k` largest outputs; ties count as found.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.metrics import TopKCategoricalAccuracy
+        >>> y, p = np.array([[0, 0, 1]]), np.array([[0.5, 0.1, 0.4]])
+        >>> round(TopKCategoricalAccuracy(k=2)(y, p), 3)
+        1.0
+    """
 
     k: int = 5
     direction: ClassVar[str] = "up"
@@ -99,7 +130,15 @@ class TopKCategoricalAccuracy(OfExamples):
 
 @metric()
 class SparseTopKCategoricalAccuracy(OfExamples):
-    """How often the target's class is among the `k` largest outputs; ties count as found."""
+    """How often the target's class is among the `k` largest outputs; ties count as found.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.metrics import SparseTopKCategoricalAccuracy
+        >>> y, p = np.array([2]), np.array([[0.5, 0.1, 0.4]])
+        >>> round(SparseTopKCategoricalAccuracy(k=2)(y, p), 3)
+        1.0
+    """
 
     k: int = 5
     direction: ClassVar[str] = "up"

@@ -17,6 +17,13 @@ class BinaryCrossentropy(OfExamples):
     Args:
         from_logits: Whether outputs are before the sigmoid.
         label_smoothing: Between 0 and 1: how far targets are moved towards 0.5.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.metrics import BinaryCrossentropy
+        >>> y, p = np.array([[1.0], [0.0]]), np.array([[0.9], [0.2]])
+        >>> round(BinaryCrossentropy()(y, p), 3)
+        0.164
     """
 
     name: str = "binary_crossentropy"
@@ -43,6 +50,13 @@ class CategoricalCrossentropy(OfExamples):
         from_logits: Whether outputs are before the softmax.
         label_smoothing: Between 0 and 1: how far targets are moved towards equal shares.
         axis: Axis of the classes.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.metrics import CategoricalCrossentropy
+        >>> y, p = np.array([[0.0, 1.0]]), np.array([[0.2, 0.8]])
+        >>> round(CategoricalCrossentropy()(y, p), 3)
+        0.223
     """
 
     name: str = "categorical_crossentropy"
@@ -66,6 +80,13 @@ class SparseCategoricalCrossentropy(OfExamples):
     Args:
         from_logits: Whether outputs are before the softmax.
         axis: Axis of the classes.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.metrics import SparseCategoricalCrossentropy
+        >>> y, p = np.array([1]), np.array([[0.2, 0.8]])
+        >>> round(SparseCategoricalCrossentropy()(y, p), 3)
+        0.223
     """
 
     name: str = "sparse_categorical_crossentropy"

@@ -13,7 +13,15 @@ from edgeml.metrics._base import Configured, OfExamples, metric
 
 @metric("mse")
 class MeanSquaredError(OfExamples):
-    """Mean of ``(y_true - y_pred) ** 2``."""
+    """Mean of ``(y_true - y_pred) ** 2``.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.metrics import MeanSquaredError
+        >>> y, p = np.array([[1.0, 2.0]]), np.array([[1.0, 4.0]])
+        >>> round(MeanSquaredError()(y, p), 3)
+        2.0
+    """
 
     name: str = "mean_squared_error"
     direction: ClassVar[str] = "down"
@@ -26,7 +34,15 @@ class MeanSquaredError(OfExamples):
 
 @metric("rmse")
 class RootMeanSquaredError(MeanSquaredError):
-    """Root of the mean of ``(y_true - y_pred) ** 2``."""
+    """Root of the mean of ``(y_true - y_pred) ** 2``.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.metrics import RootMeanSquaredError
+        >>> y, p = np.array([[1.0, 2.0]]), np.array([[1.0, 4.0]])
+        >>> round(RootMeanSquaredError()(y, p), 3)
+        1.414
+    """
 
     name: str = "root_mean_squared_error"
 
@@ -37,7 +53,15 @@ class RootMeanSquaredError(MeanSquaredError):
 
 @metric("mae")
 class MeanAbsoluteError(OfExamples):
-    """Mean of ``|y_true - y_pred|``."""
+    """Mean of ``|y_true - y_pred|``.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.metrics import MeanAbsoluteError
+        >>> y, p = np.array([[1.0, 2.0]]), np.array([[1.0, 4.0]])
+        >>> round(MeanAbsoluteError()(y, p), 3)
+        1.0
+    """
 
     name: str = "mean_absolute_error"
     direction: ClassVar[str] = "down"
@@ -50,7 +74,15 @@ class MeanAbsoluteError(OfExamples):
 
 @metric("mape")
 class MeanAbsolutePercentageError(OfExamples):
-    """Mean of ``100 |y_true - y_pred| / |y_true|``, in percent."""
+    """Mean of ``100 |y_true - y_pred| / |y_true|``, in percent.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.metrics import MeanAbsolutePercentageError
+        >>> y, p = np.array([[1.0, 2.0]]), np.array([[1.0, 4.0]])
+        >>> round(MeanAbsolutePercentageError()(y, p), 3)
+        50.0
+    """
 
     name: str = "mean_absolute_percentage_error"
     direction: ClassVar[str] = "down"
@@ -67,6 +99,13 @@ class CosineSimilarity(OfExamples):
 
     Args:
         axis: Axis of the vectors.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.metrics import CosineSimilarity
+        >>> y, p = np.array([[1.0, 0.0]]), np.array([[1.0, 1.0]])
+        >>> round(CosineSimilarity()(y, p), 3)
+        0.707
     """
 
     name: str = "cosine_similarity"

@@ -198,12 +198,26 @@ def isfinite(x: Like) -> Tensor:
 
 
 def clip(x: Like, low: Like = None, high: Like = None) -> Tensor:
-    """Limit `x` to [low, high]; None is no limit."""
+    """Limit `x` to [low, high]; None is no limit.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x: edgeml.ops.clip(x, 1.5, 2.5))
+        >>> run(np.array([1.0, 3.0, 2.0])).tolist()
+        [1.5, 2.5, 2.0]
+    """
     return emit("Clip", x, low, high)
 
 
 def maximum(x: Like, y: Like) -> Tensor:
-    """Return the larger of two, elementwise."""
+    """Return the larger of two, elementwise.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x: edgeml.ops.maximum(x, 2.0))
+        >>> run(np.array([1.0, 3.0, 2.0])).tolist()
+        [2.0, 3.0, 2.0]
+    """
     return emit("Max", x, y)
 
 
@@ -213,7 +227,14 @@ def minimum(x: Like, y: Like) -> Tensor:
 
 
 def where(condition: Like, x: Like, y: Like) -> Tensor:
-    """Return `x` where `condition` holds, else `y`."""
+    """Return `x` where `condition` holds, else `y`.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x: edgeml.ops.where(x > 1.5, x, 0.0))
+        >>> run(np.array([1.0, 3.0, 2.0])).tolist()
+        [0.0, 3.0, 2.0]
+    """
     like = x if isinstance(x, Tensor) else y if isinstance(y, Tensor) else None
     if like is None:
         x, y = as_tensor(np.asarray(x)), as_tensor(np.asarray(y))
@@ -268,7 +289,14 @@ def logical_not(x: Like) -> Tensor:
 
 
 def cast(x: Like, dtype: Any) -> Tensor:
-    """Return `x` with another dtype; as it is when it has that already."""
+    """Return `x` with another dtype; as it is when it has that already.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x: edgeml.ops.cast(x, np.int32))
+        >>> run(np.array([1.7, -1.7])).tolist()
+        [1, -1]
+    """
     value = as_tensor(x)
     if value.dtype == np.dtype(dtype):
         return value
@@ -276,12 +304,26 @@ def cast(x: Like, dtype: Any) -> Tensor:
 
 
 def matmul(x: Like, y: Like) -> Tensor:
-    """Return the matrix product ``x @ y``, over leading axes as NumPy does."""
+    """Return the matrix product ``x @ y``, over leading axes as NumPy does.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x, y: edgeml.ops.matmul(x, y))
+        >>> run(np.array([[1.0, 2.0], [3.0, 4.0]]), np.ones(2)).tolist()
+        [3.0, 7.0]
+    """
     return emit("MatMul", x, y)
 
 
 def einsum(equation: str, *operands: Like) -> Tensor:
-    """Return the sum of products that Einstein's notation describes: ``"bij,bjk->bik"``."""
+    """Return the sum of products that Einstein's notation describes: ``"bij,bjk->bik"``.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x, y: edgeml.ops.einsum("ij,j->i", x, y))
+        >>> run(np.array([[1.0, 2.0], [3.0, 4.0]]), np.ones(2)).tolist()
+        [3.0, 7.0]
+    """
     return emit("Einsum", *operands, equation=equation)
 
 
@@ -296,7 +338,14 @@ def relu6(x: Like) -> Tensor:
 
 
 def leaky_relu(x: Like, negative_slope: float = 0.2) -> Tensor:
-    """Return `x`, times `negative_slope` where it is negative."""
+    """Return `x`, times `negative_slope` where it is negative.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x: edgeml.ops.leaky_relu(x))
+        >>> run(np.array([-1.0, 1.0])).tolist()
+        [-0.20000000298023224, 1.0]
+    """
     return emit("LeakyRelu", x, alpha=float(negative_slope))
 
 
@@ -353,6 +402,12 @@ def gelu(x: Like, approximate: bool = True) -> Tensor:
     Args:
         x: A tensor.
         approximate: Whether to use the formula with tanh, as Keras does, or the exact one.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x: edgeml.ops.gelu(x))
+        >>> run(np.zeros(1)).tolist()
+        [0.0]
     """
     value = as_tensor(x)
     if approximate:
@@ -362,12 +417,26 @@ def gelu(x: Like, approximate: bool = True) -> Tensor:
 
 
 def softmax(x: Like, axis: int = -1) -> Tensor:
-    """Return ``exp(x) / sum(exp(x))`` along `axis`, without overflow."""
+    """Return ``exp(x) / sum(exp(x))`` along `axis`, without overflow.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x: edgeml.ops.softmax(x * 0.0))
+        >>> run(np.array([1.0, 3.0, 2.0])).tolist()
+        [0.3333333432674408, 0.3333333432674408, 0.3333333432674408]
+    """
     return emit("Softmax", x, axis=axis)
 
 
 def log_softmax(x: Like, axis: int = -1) -> Tensor:
-    """Return the logarithm of the softmax along `axis`."""
+    """Return the logarithm of the softmax along `axis`.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x: edgeml.ops.log_softmax(x * 0.0, axis=0))
+        >>> run(np.zeros(1)).tolist()
+        [0.0]
+    """
     return emit("LogSoftmax", x, axis=axis)
 
 

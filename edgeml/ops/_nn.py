@@ -77,6 +77,12 @@ def conv_transpose(
 
     Raises:
         ShapeError: the shapes do not fit.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x, y: edgeml.ops.conv_transpose(x, y, strides=2))
+        >>> run(np.ones((1, 3, 4, 4)), np.ones((3, 2, 2, 2))).shape
+        (1, 2, 8, 8)
     """
     value, weights = as_tensor(x), as_tensor(kernel)
     _check_channels("conv_transpose", value, weights.known_shape[0], 1)
@@ -111,6 +117,12 @@ def max_pool(
 
     Raises:
         ShapeError: the window does not fit.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x: edgeml.ops.max_pool(x, 2))
+        >>> run(np.ones((1, 1, 4, 4))).shape
+        (1, 1, 2, 2)
     """
     value = as_tensor(x)
     rank = value.ndim - 2
@@ -135,18 +147,38 @@ def average_pool(
 
     Raises:
         ShapeError: the window does not fit.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x: edgeml.ops.average_pool(x, 2))
+        >>> run(np.ones((1, 1, 4, 4))).shape
+        (1, 1, 2, 2)
     """
     return _pool("AveragePool", as_tensor(x), pool_size, strides, padding,
                  ceil_mode=int(ceil_mode), count_include_pad=int(count_include_pad))  # fmt: skip
 
 
 def global_average_pool(x: Like, *, keepdims: bool = False) -> Tensor:
-    """Return the mean of each channel: (batch, channels), or with axes of size one kept."""
+    """Return the mean of each channel: (batch, channels), or with axes of size one kept.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x: edgeml.ops.global_average_pool(x))
+        >>> run(np.ones((1, 1, 4, 4))).shape
+        (1, 1)
+    """
     return _global("GlobalAveragePool", x, keepdims)
 
 
 def global_max_pool(x: Like, *, keepdims: bool = False) -> Tensor:
-    """Return the largest value of each channel: (batch, channels), or with axes of one kept."""
+    """Return the largest value of each channel: (batch, channels), or with axes of one kept.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x: edgeml.ops.global_max_pool(x))
+        >>> run(np.ones((1, 1, 4, 4))).shape
+        (1, 1)
+    """
     return _global("GlobalMaxPool", x, keepdims)
 
 
@@ -202,12 +234,25 @@ def layer_norm(
         bias: Offsets of that shape, or None.
         axis: First axis to normalize.
         epsilon: Added to the variance.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x, y, z: edgeml.ops.layer_norm(x, y, z))
+        >>> run(np.ones((2, 3)), np.ones(3), np.zeros(3)).shape
+        (2, 3)
     """
     return emit("LayerNormalization", x, scale, bias, axis=axis, epsilon=float(epsilon))
 
 
 def instance_norm(x: Like, scale: Like, bias: Like, *, epsilon: float = 1e-3) -> Tensor:
-    """Return each channel of each image with mean zero and variance one, scaled per channel."""
+    """Return each channel of each image with mean zero and variance one, scaled per channel.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x, y, z: edgeml.ops.instance_norm(x, y, z))
+        >>> run(np.ones((1, 4, 5)), np.ones(4), np.zeros(4)).shape
+        (1, 4, 5)
+    """
     return emit("InstanceNormalization", x, scale, bias, epsilon=float(epsilon))
 
 
@@ -223,6 +268,12 @@ def group_norm(x: Like, scale: Like, bias: Like, groups: int, *, epsilon: float 
 
     Raises:
         ShapeError: `groups` does not divide the channels.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x, y, z: edgeml.ops.group_norm(x, y, z, 2))
+        >>> run(np.ones((1, 4, 5)), np.ones(4), np.zeros(4)).shape
+        (1, 4, 5)
     """
     value = as_tensor(x)
     shape = value.static_shape

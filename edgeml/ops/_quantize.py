@@ -35,7 +35,14 @@ def quantize(
 
 
 def dequantize(x: Like, scale: Like, zero_point: Like = 0, *, axis: int = 1) -> Tensor:
-    """Return ``(x - zero_point) * scale`` as floats; see `quantize`."""
+    """Return ``(x - zero_point) * scale`` as floats; see `quantize`.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x: edgeml.ops.dequantize(x, 0.5))
+        >>> run(np.array([2, 4], np.int8)).tolist()
+        [1.0, 2.0]
+    """
     value = as_tensor(x)
     steps = as_tensor(np.float32(scale) if isinstance(scale, (int, float)) else scale)
     return emit("DequantizeLinear", value, steps, _zero(zero_point, steps, value.dtype), axis=axis)

@@ -21,6 +21,11 @@ def random_bits(shape: Sequence[int]) -> Tensor:
     Threefry-2x32 with 20 rounds (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
     2011): the key is the graph's input ``seed`` (seed, step), the counter the place and a number
     of this draw. Equal seeds and steps give equal numbers on every device.
+
+    Example:
+        >>> import edgeml
+        >>> edgeml.function(lambda: edgeml.ops.random_bits((2, 3)))().shape
+        (2, 3)
     """
     graph = current_graph()
     if graph is None:
@@ -66,26 +71,51 @@ def _rotate(x: Tensor, bits: int) -> Tensor:
 
 
 def random_uniform(shape: Sequence[int], low: float = 0.0, high: float = 1.0) -> Tensor:
-    """Return float32 numbers, uniform in [low, high), new in each step."""
+    """Return float32 numbers, uniform in [low, high), new in each step.
+
+    Example:
+        >>> import edgeml
+        >>> edgeml.function(lambda: edgeml.ops.random_uniform((2, 3)))().shape
+        (2, 3)
+    """
     bits = emit("BitShift", random_bits(shape), np.uint32(8), direction="RIGHT")
     unit = cast(cast(bits, np.int32), np.float32) * (1.0 / (1 << 24))
     return unit * (high - low) + low
 
 
 def random_normal(shape: Sequence[int], mean: float = 0.0, stddev: float = 1.0) -> Tensor:
-    """Return float32 numbers from a normal distribution, by the Box-Muller transform."""
+    """Return float32 numbers from a normal distribution, by the Box-Muller transform.
+
+    Example:
+        >>> import edgeml
+        >>> edgeml.function(lambda: edgeml.ops.random_normal((2, 3)))().shape
+        (2, 3)
+    """
     first, second = random_uniform(shape), random_uniform(shape)
     radius = sqrt(log(1.0 - first) * -2.0)
     return radius * cos(second * (2.0 * np.pi)) * stddev + mean
 
 
 def random_bernoulli(shape: Sequence[int], p: float) -> Tensor:
-    """Return bool, true with probability `p`, new in each step."""
+    """Return bool, true with probability `p`, new in each step.
+
+    Example:
+        >>> import edgeml
+        >>> edgeml.function(lambda: edgeml.ops.random_bernoulli((2, 3), 0.5))().shape
+        (2, 3)
+    """
     threshold = np.uint32(min(round(p * 2.0**32), 2**32 - 1))
     return emit("Less", random_bits(shape), threshold)
 
 
 def dropout(x: Tensor, rate: float) -> Tensor:
-    """Set a fraction `rate` to zero and scale the rest by ``1 / (1 - rate)``, when training."""
+    """Set a fraction `rate` to zero and scale the rest by ``1 / (1 - rate)``, when training.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x: edgeml.ops.dropout(x, 0.5))
+        >>> run(np.ones((2, 3))).shape
+        (2, 3)
+    """
     keep = random_bernoulli(x.static_shape, 1.0 - rate)
     return emit("Where", keep, x * (1.0 / (1.0 - rate)), 0.0, like=x)

@@ -64,6 +64,12 @@ def gru(
         activations: ONNX's names, two for each direction; None for Sigmoid, Tanh.
         reset_after: Whether the reset gate applies after the product with the state, as in Keras
             and PyTorch.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> x, w, r = np.ones((10, 2, 3)), np.ones((1, 12, 3)), np.ones((1, 12, 4))
+        >>> edgeml.function(edgeml.ops.gru)(x, w, r)[0].shape
+        (10, 1, 2, 4)
     """
     y, h = _run(2, "GRU", x, w, r, b, lengths, initial_h, direction=direction,
                 activations=activations, linear_before_reset=int(reset_after))  # fmt: skip
@@ -85,6 +91,12 @@ def simple_rnn(
         lengths: How many steps of each sequence count (batch,); None for all.
         direction: "forward", "reverse" or "bidirectional".
         activations: ONNX's names, one for each direction; None for Tanh.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> x, w, r = np.ones((10, 2, 3)), np.ones((1, 4, 3)), np.ones((1, 4, 4))
+        >>> edgeml.function(edgeml.ops.simple_rnn)(x, w, r)[0].shape
+        (10, 1, 2, 4)
     """
     y, h = _run(2, "RNN", x, w, r, b, lengths, initial_h, direction=direction,
                 activations=activations)  # fmt: skip

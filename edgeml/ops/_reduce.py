@@ -14,17 +14,38 @@ Axis = int | Sequence[int] | None
 
 
 def sum(x: Like, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Return the sum over `axis` (None: over all)."""
+    """Return the sum over `axis` (None: over all).
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x: edgeml.ops.sum(x, axis=0))
+        >>> run(np.array([[1.0, 2.0], [3.0, 4.0]])).tolist()
+        [4.0, 6.0]
+    """
     return _reduce("ReduceSum", x, axis, keepdims)
 
 
 def mean(x: Like, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Return the mean over `axis`."""
+    """Return the mean over `axis`.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x: edgeml.ops.mean(x, axis=1, keepdims=True))
+        >>> run(np.array([[1.0, 2.0], [3.0, 4.0]])).tolist()
+        [[1.5], [3.5]]
+    """
     return _reduce("ReduceMean", x, axis, keepdims)
 
 
 def max(x: Like, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Return the maximum over `axis`."""
+    """Return the maximum over `axis`.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x: edgeml.ops.max(x))
+        >>> run(np.array([1.0, 3.0, 2.0])).tolist()
+        3.0
+    """
     return _reduce("ReduceMax", x, axis, keepdims)
 
 
@@ -39,18 +60,39 @@ def prod(x: Like, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 
 def var(x: Like, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Return the variance over `axis`, divided by the count, as ``numpy.var``."""
+    """Return the variance over `axis`, divided by the count, as ``numpy.var``.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x: edgeml.ops.var(x))
+        >>> run(np.array([1.0, 3.0])).tolist()
+        1.0
+    """
     value = as_tensor(x)
     return mean(square(value - mean(value, axis, keepdims=True)), axis, keepdims)
 
 
 def std(x: Like, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Return the standard deviation over `axis`."""
+    """Return the standard deviation over `axis`.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x: edgeml.ops.std(x))
+        >>> run(np.array([1.0, 3.0])).tolist()
+        1.0
+    """
     return sqrt(var(x, axis, keepdims))
 
 
 def logsumexp(x: Like, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Return ``log(sum(exp(x)))`` over `axis`, without overflow."""
+    """Return ``log(sum(exp(x)))`` over `axis`, without overflow.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x: edgeml.ops.logsumexp(x * 0.0))
+        >>> run(np.zeros(1)).tolist()
+        0.0
+    """
     return _reduce("ReduceLogSumExp", x, axis, keepdims)
 
 
@@ -65,7 +107,14 @@ def any(x: Like, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 
 def argmax(x: Like, axis: int = -1, keepdims: bool = False) -> Tensor:
-    """Return the index of the maximum along `axis`, int64; the first of equals."""
+    """Return the index of the maximum along `axis`, int64; the first of equals.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x: edgeml.ops.argmax(x))
+        >>> run(np.array([1.0, 3.0, 2.0])).tolist()
+        1
+    """
     return emit("ArgMax", x, axis=axis, keepdims=int(keepdims))
 
 
@@ -75,20 +124,42 @@ def argmin(x: Like, axis: int = -1, keepdims: bool = False) -> Tensor:
 
 
 def cumsum(x: Like, axis: int = -1, *, exclusive: bool = False, reverse: bool = False) -> Tensor:
-    """Return the running sum along `axis`."""
+    """Return the running sum along `axis`.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x: edgeml.ops.cumsum(x))
+        >>> run(np.array([1.0, 3.0, 2.0])).tolist()
+        [1.0, 4.0, 6.0]
+    """
     value = as_tensor(x)
     at = np.array(axis % value.ndim, np.int64)
     return emit("CumSum", value, at, exclusive=int(exclusive), reverse=int(reverse))
 
 
 def top_k(x: Like, k: int, axis: int = -1) -> tuple[Tensor, Tensor]:
-    """Return the `k` largest values along `axis`, in falling order, and their indices (int64)."""
+    """Return the `k` largest values along `axis`, in falling order, and their indices (int64).
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> best = edgeml.function(lambda x: edgeml.ops.top_k(x, 2))
+        >>> values, places = best(np.array([1.0, 3.0, 2.0]))
+        >>> values.tolist(), places.tolist()
+        ([3.0, 2.0], [1, 2])
+    """
     values, indices = emit_many(2, "TopK", x, np.array([k], np.int64), axis=axis)
     return values, indices
 
 
 def norm(x: Like, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Return the Euclidean norm over `axis`."""
+    """Return the Euclidean norm over `axis`.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x: edgeml.ops.norm(x))
+        >>> run(np.array([3.0, 4.0])).tolist()
+        5.0
+    """
     return _reduce("ReduceL2", x, axis, keepdims)
 
 

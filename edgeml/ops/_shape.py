@@ -27,7 +27,14 @@ def reshape(x: Like, shape: Sequence[int]) -> Tensor:
 
 
 def transpose(x: Like, axes: Sequence[int] | None = None) -> Tensor:
-    """Permute the axes; None reverses them."""
+    """Permute the axes; None reverses them.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x: edgeml.ops.transpose(x))
+        >>> run(np.array([[1.0, 2.0], [3.0, 4.0]])).tolist()
+        [[1.0, 3.0], [2.0, 4.0]]
+    """
     value = as_tensor(x)
     perm = [a % value.ndim for a in axes] if axes is not None else list(range(value.ndim))[::-1]
     return emit("Transpose", value, perm=perm)
@@ -42,7 +49,14 @@ def swapaxes(x: Like, axis1: int, axis2: int) -> Tensor:
 
 
 def moveaxis(x: Like, source: int, destination: int) -> Tensor:
-    """Move one axis to another place."""
+    """Move one axis to another place.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x: edgeml.ops.moveaxis(x, 0, 1))
+        >>> run(np.array([[1.0, 2.0], [3.0, 4.0]])).tolist()
+        [[1.0, 3.0], [2.0, 4.0]]
+    """
     value = as_tensor(x)
     perm = list(range(value.ndim))
     perm.insert(destination % value.ndim, perm.pop(source % value.ndim))
@@ -50,12 +64,26 @@ def moveaxis(x: Like, source: int, destination: int) -> Tensor:
 
 
 def concatenate(xs: Sequence[Like], axis: int = 0) -> Tensor:
-    """Join tensors along an axis that they have."""
+    """Join tensors along an axis that they have.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x: edgeml.ops.concatenate([x, x]))
+        >>> run(np.array([1.0, 3.0, 2.0])).tolist()
+        [1.0, 3.0, 2.0, 1.0, 3.0, 2.0]
+    """
     return emit("Concat", *xs, axis=axis)
 
 
 def stack(xs: Sequence[Like], axis: int = 0) -> Tensor:
-    """Join tensors along a new axis."""
+    """Join tensors along a new axis.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x: edgeml.ops.stack([x, x], axis=1))
+        >>> run(np.array([1.0, 3.0, 2.0])).tolist()
+        [[1.0, 1.0], [3.0, 3.0], [2.0, 2.0]]
+    """
     return concatenate([expand_dims(x, axis) for x in xs], axis)
 
 
@@ -64,6 +92,12 @@ def split(x: Like, sections: int | Sequence[int], axis: int = 0) -> list[Tensor]
 
     Raises:
         ShapeError: the axis cannot be split into equal parts.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> halves = edgeml.function(lambda x: edgeml.ops.split(x, 2))(np.arange(4.0))
+        >>> [half.tolist() for half in halves]
+        [[0.0, 1.0], [2.0, 3.0]]
     """
     value = as_tensor(x)
     size = value.known_shape[axis]
@@ -89,28 +123,63 @@ def unstack(x: Like, axis: int = 0) -> list[Tensor]:
 
 
 def squeeze(x: Like, axis: int | Sequence[int] | None = None) -> Tensor:
-    """Remove axes of size 1; None removes all of them."""
+    """Remove axes of size 1; None removes all of them.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x: edgeml.ops.squeeze(x))
+        >>> run(np.ones((1, 2))).tolist()
+        [1.0, 1.0]
+    """
     axes = None if axis is None else _ints(axis)
     return emit("Squeeze", x, axes)
 
 
 def expand_dims(x: Like, axis: int | Sequence[int]) -> Tensor:
-    """Insert axes of size 1."""
+    """Insert axes of size 1.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x: edgeml.ops.expand_dims(x, 0))
+        >>> run(np.array([1.0, 3.0, 2.0])).tolist()
+        [[1.0, 3.0, 2.0]]
+    """
     return emit("Unsqueeze", x, _ints(axis))
 
 
 def broadcast_to(x: Like, shape: Sequence[int]) -> Tensor:
-    """Repeat `x` along axes of size 1 up to `shape`."""
+    """Repeat `x` along axes of size 1 up to `shape`.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x: edgeml.ops.broadcast_to(x, (2, 3)))
+        >>> run(np.array([1.0, 3.0, 2.0])).tolist()
+        [[1.0, 3.0, 2.0], [1.0, 3.0, 2.0]]
+    """
     return emit("Expand", x, _ints(shape))
 
 
 def tile(x: Like, repeats: Sequence[int]) -> Tensor:
-    """Repeat the whole of `x` along each axis."""
+    """Repeat the whole of `x` along each axis.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x: edgeml.ops.tile(x, [2]))
+        >>> run(np.array([1.0, 3.0, 2.0])).tolist()
+        [1.0, 3.0, 2.0, 1.0, 3.0, 2.0]
+    """
     return emit("Tile", x, _ints(repeats))
 
 
 def repeat(x: Like, repeats: int, axis: int) -> Tensor:
-    """Repeat each element along `axis`."""
+    """Repeat each element along `axis`.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x: edgeml.ops.repeat(x, 2, axis=0))
+        >>> run(np.array([1.0, 3.0, 2.0])).tolist()
+        [1.0, 1.0, 3.0, 3.0, 2.0, 2.0]
+    """
     value = as_tensor(x)
     at = axis % value.ndim
     ones = [1] * (value.ndim + 1)
@@ -124,14 +193,28 @@ def repeat(x: Like, repeats: int, axis: int) -> Tensor:
 
 def pad(x: Like, widths: Sequence[Sequence[int]], mode: str = "constant",
         value: float = 0.0) -> Tensor:  # fmt: skip
-    """Pad each axis by (before, after); mode "constant", "reflect", "edge" or "wrap"."""
+    """Pad each axis by (before, after); mode "constant", "reflect", "edge" or "wrap".
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x: edgeml.ops.pad(x, [[1, 0]]))
+        >>> run(np.array([1.0, 3.0, 2.0])).tolist()
+        [0.0, 1.0, 3.0, 2.0]
+    """
     pads = [w[0] for w in widths] + [w[1] for w in widths]
     fill = value if mode == "constant" else None
     return emit("Pad", x, _ints(pads), fill, mode=mode)
 
 
 def flip(x: Like, axis: int | Sequence[int]) -> Tensor:
-    """Reverse the order along `axis`."""
+    """Reverse the order along `axis`.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x: edgeml.ops.flip(x, 0))
+        >>> run(np.array([1.0, 3.0, 2.0])).tolist()
+        [2.0, 3.0, 1.0]
+    """
     axes = [axis] if isinstance(axis, int) else list(axis)
     n = len(axes)
     return emit("Slice", x, _ints([-1] * n), _ints([-_END] * n), _ints(axes), _ints([-1] * n))
@@ -145,33 +228,75 @@ def slice_(x: Like, starts: Sequence[int], ends: Sequence[int], axes: Sequence[i
 
 
 def take(x: Like, indices: Like, axis: int = 0) -> Tensor:
-    """Return the slices of `x` at `indices` (integers) along `axis`."""
+    """Return the slices of `x` at `indices` (integers) along `axis`.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x, y: edgeml.ops.take(x, y))
+        >>> run(np.array([1.0, 3.0, 2.0]), np.array([2, 0])).tolist()
+        [2.0, 1.0]
+    """
     return emit("Gather", x, indices, axis=axis)
 
 
 def take_along_axis(x: Like, indices: Like, axis: int = -1) -> Tensor:
-    """Return the elements of `x` at `indices` along `axis`, one for each place of `indices`."""
+    """Return the elements of `x` at `indices` along `axis`, one for each place of `indices`.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x, y: edgeml.ops.take_along_axis(x, y))
+        >>> run(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[1], [0]])).tolist()
+        [[2.0], [3.0]]
+    """
     return emit("GatherElements", x, indices, axis=axis)
 
 
 def scatter_nd(x: Like, indices: Like, updates: Like, reduction: str = "none") -> Tensor:
-    """Return `x` with `updates` at `indices`; reduction "none", "add", "mul", "max" or "min"."""
+    """Return `x` with `updates` at `indices`; reduction "none", "add", "mul", "max" or "min".
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x, y, z: edgeml.ops.scatter_nd(x, y, z))
+        >>> run(np.array([1.0, 3.0, 2.0]), np.array([[1]]), np.array([9.0])).tolist()
+        [1.0, 9.0, 2.0]
+    """
     return emit("ScatterND", x, indices, updates, reduction=reduction)
 
 
 def one_hot(indices: Like, depth: int, dtype: Any = np.float32) -> Tensor:
-    """Return a last axis of size `depth` that is 1 at the index, 0 elsewhere."""
+    """Return a last axis of size `depth` that is 1 at the index, 0 elsewhere.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x: edgeml.ops.one_hot(x, 3))
+        >>> run(np.array([0, 2])).tolist()
+        [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
+    """
     values = np.array([0, 1], dtype)
     return emit("OneHot", cast(indices, np.int64), np.array(depth, np.int64), values)
 
 
 def tril(x: Like, k: int = 0) -> Tensor:
-    """Return the lower triangle of the last two axes; the rest is zero."""
+    """Return the lower triangle of the last two axes; the rest is zero.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x: edgeml.ops.tril(x))
+        >>> run(np.array([[1.0, 2.0], [3.0, 4.0]])).tolist()
+        [[1.0, 0.0], [3.0, 4.0]]
+    """
     return emit("Trilu", x, np.array(k, np.int64), upper=0)
 
 
 def triu(x: Like, k: int = 0) -> Tensor:
-    """Return the upper triangle of the last two axes; the rest is zero."""
+    """Return the upper triangle of the last two axes; the rest is zero.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x: edgeml.ops.triu(x))
+        >>> run(np.array([[1.0, 2.0], [3.0, 4.0]])).tolist()
+        [[1.0, 2.0], [0.0, 4.0]]
+    """
     return emit("Trilu", x, np.array(k, np.int64), upper=1)
 
 

@@ -195,6 +195,12 @@ def spectrogram(
 
     Returns:
         A tensor (..., frames, n_fft // 2 + 1).
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x: edgeml.ops.spectrogram(x, 64))
+        >>> run(np.zeros(256)).shape
+        (17, 33)
     """
     energy, lead = _energy(x, n_fft, hop, power, window, win_length, center, pad_mode)
     return _unflatten(energy, lead)
@@ -342,6 +348,12 @@ def mfcc(
 
     Returns:
         A tensor (..., frames, n_mfcc), of the orthonormal transform (type II).
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x: edgeml.ops.mfcc(x, 16000))
+        >>> run(np.zeros((1, 16000))).shape
+        (1, 126, 13)
     """
     if not 0 < n_mfcc <= n_mels:
         raise InputError(f"mfcc: n_mfcc {n_mfcc} must be from 1 to n_mels={n_mels}", name="n_mfcc")

@@ -60,6 +60,11 @@ class RMSprop(Optimizer):
         momentum: Fraction of the last step that is kept.
         epsilon: Added to the mean square.
         centered: Whether to subtract the squared mean: a variance instead of a mean square.
+
+    Example:
+        >>> import edgeml
+        >>> edgeml.optimizers.RMSprop(0.01, rho=0.95).learning_rate
+        0.01
     """
 
     rho: float = 0.9
@@ -95,6 +100,11 @@ class Adam(Optimizer):
         beta_2: Momentum of the mean square.
         epsilon: Added to the root of the mean square.
         amsgrad: Whether to divide by the largest mean square so far (Reddi et al., 2018).
+
+    Example:
+        >>> import edgeml
+        >>> edgeml.optimizers.Adam(0.01, amsgrad=True).learning_rate
+        0.01
     """
 
     beta_1: float = 0.9
@@ -132,6 +142,12 @@ class Adam(Optimizer):
 @named("adamw")
 @dataclass
 class AdamW(Adam):
-    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019)."""
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019).
+
+    Example:
+        >>> import edgeml
+        >>> edgeml.optimizers.AdamW(0.01, weight_decay=0.05).learning_rate
+        0.01
+    """
 
     weight_decay: float | None = 0.004

@@ -12,7 +12,16 @@ __all__ = ["CosineDecay", "ExponentialDecay", "InverseTimeDecay", "PiecewiseCons
 
 
 class Schedule:
-    """``schedule(step) -> learning rate``; steps count from 0."""
+    """``schedule(step) -> learning rate``; steps count from 0.
+
+    Example:
+        >>> from edgeml.optimizers.schedules import Schedule
+        >>> class Halving(Schedule):
+        ...     def __call__(self, step):
+        ...         return 0.1 * 0.5**step
+        >>> Halving()(2)
+        0.025
+    """
 
     def __call__(self, step: int) -> float:
         """Return the learning rate of `step`."""
@@ -25,7 +34,13 @@ class Schedule:
 
 @dataclass
 class ExponentialDecay(Schedule):
-    """``initial_learning_rate * decay_rate ** (step / decay_steps)``."""
+    """``initial_learning_rate * decay_rate ** (step / decay_steps)``.
+
+    Example:
+        >>> from edgeml.optimizers.schedules import ExponentialDecay
+        >>> ExponentialDecay(0.1, decay_steps=10, decay_rate=0.5)(20)
+        0.025
+    """
 
     initial_learning_rate: float
     decay_steps: int
@@ -40,7 +55,13 @@ class ExponentialDecay(Schedule):
 
 @dataclass
 class InverseTimeDecay(Schedule):
-    """``initial_learning_rate / (1 + decay_rate * step / decay_steps)``."""
+    """``initial_learning_rate / (1 + decay_rate * step / decay_steps)``.
+
+    Example:
+        >>> from edgeml.optimizers.schedules import InverseTimeDecay
+        >>> InverseTimeDecay(0.1, decay_steps=10, decay_rate=1.0)(10)
+        0.05
+    """
 
     initial_learning_rate: float
     decay_steps: int
@@ -55,7 +76,13 @@ class InverseTimeDecay(Schedule):
 
 @dataclass
 class PolynomialDecay(Schedule):
-    """From `initial_learning_rate` to `end_learning_rate` along a power of the steps left."""
+    """From `initial_learning_rate` to `end_learning_rate` along a power of the steps left.
+
+    Example:
+        >>> from edgeml.optimizers.schedules import PolynomialDecay
+        >>> PolynomialDecay(0.1, decay_steps=10, end_learning_rate=0.0)(5)
+        0.05
+    """
 
     initial_learning_rate: float
     decay_steps: int
@@ -71,7 +98,13 @@ class PolynomialDecay(Schedule):
 
 @dataclass
 class CosineDecay(Schedule):
-    """Down along half a cosine, after a linear warm-up when asked for (Loshchilov, 2016)."""
+    """Down along half a cosine, after a linear warm-up when asked for (Loshchilov, 2016).
+
+    Example:
+        >>> from edgeml.optimizers.schedules import CosineDecay
+        >>> CosineDecay(0.1, decay_steps=10)(10)
+        0.0
+    """
 
     initial_learning_rate: float
     decay_steps: int
@@ -92,7 +125,13 @@ class CosineDecay(Schedule):
 
 @dataclass
 class PiecewiseConstantDecay(Schedule):
-    """``values[i]`` up to and including ``boundaries[i]``, the last value after them."""
+    """``values[i]`` up to and including ``boundaries[i]``, the last value after them.
+
+    Example:
+        >>> from edgeml.optimizers.schedules import PiecewiseConstantDecay
+        >>> PiecewiseConstantDecay([10, 20], [0.1, 0.01, 0.001])(15)
+        0.01
+    """
 
     boundaries: Sequence[int]
     values: Sequence[float]

@@ -150,5 +150,5 @@ def reverse_sequence(node: Node, g: Tensor) -> Grads:
     )  # fmt: skip
 
 
-no_grad("Multinomial", "NonMaxSuppression", "StringNormalizer", "TfIdfVectorizer", "Unique",
+no_grad("Multinomial", "NonMaxSuppression", "StringNormalizer", "TfIdfVectorizer",
         reason="it chooses, and does not compute")  # fmt: skip
