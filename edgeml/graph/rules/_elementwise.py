@@ -292,3 +292,4 @@ def dropout(node: Node, g: Tensor, _mask: Tensor | None = None) -> Grads:
 
 no_grad("BitwiseAnd", "BitwiseOr", "BitwiseXor", "BitwiseNot", "BitShift",
         reason="it works on integers")  # fmt: skip
+no_grad("BitCast", reason="it works on bits")
