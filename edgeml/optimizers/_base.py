@@ -30,6 +30,11 @@ class Optimizer:
         use_ema: Whether to end with an exponential moving average of the weights.
         ema_momentum: Momentum of that average.
         gradient_accumulation_steps: Steps whose gradients are averaged for one update.
+
+    Example:
+        >>> from edgeml.optimizers import SGD
+        >>> SGD(0.1, global_clipnorm=1.0, gradient_accumulation_steps=4).rate(1)
+        0.1
     """
 
     learning_rate: Any = 0.001
@@ -50,6 +55,19 @@ class Optimizer:
         given = [self.clipnorm, self.clipvalue, self.global_clipnorm]
         if sum(value is not None for value in given) > 1:
             raise ConfigError("only one of clipnorm, clipvalue and global_clipnorm can be set")
+        for name in ("clipnorm", "clipvalue", "global_clipnorm"):
+            limit = getattr(self, name)
+            if limit is not None and not limit > 0:
+                raise ConfigError(f"{name}: expected a number above 0, received {limit!r}")
+        if self.weight_decay is not None and not self.weight_decay >= 0:
+            raise ConfigError(f"weight_decay: expected at least 0, received {self.weight_decay!r}")
+        if not 0.0 <= self.ema_momentum <= 1.0:
+            raise ConfigError(f"ema_momentum: expected 0 to 1, received {self.ema_momentum!r}")
+        steps = self.gradient_accumulation_steps
+        if steps is not None and not (isinstance(steps, int) and steps >= 1):
+            raise ConfigError(
+                f"gradient_accumulation_steps: expected at least 1, received {steps!r}"
+            )
         rate = self.learning_rate
         if not callable(rate) and not (np.isfinite(rate) and rate >= 0):
             raise ConfigError(f"learning_rate: expected a number of at least 0, received {rate!r}")
@@ -130,7 +148,7 @@ def get(optimizer: Any) -> Optimizer:
     """Return an optimizer by name (any spelling), from a dict with its name, or the one given.
 
     Raises:
-        ConfigError: there is none of that name; the message has the nearest.
+        ConfigError: there is none of that name, or no such argument; the message has the nearest.
 
     Example:
         >>> from edgeml import optimizers
@@ -141,12 +159,18 @@ def get(optimizer: Any) -> Optimizer:
     """
     if isinstance(optimizer, Optimizer):
         return optimizer
-    options: dict[str, Any] = {}
+    given: dict[str, Any] = {}
     if isinstance(optimizer, Mapping):
-        options = {snake(key): value for key, value in optimizer.items()}
-        optimizer = options.pop("name", options.pop("class_name", ""))
+        given = {snake(key): value for key, value in optimizer.items()}
+        optimizer = given.pop("name", given.pop("class_name", ""))
     name = snake(str(optimizer)).replace("_", "")
     if name not in _by_name:
         near = difflib.get_close_matches(name, _by_name, 3) or sorted(_by_name)
         raise ConfigError(f"there is no optimizer {optimizer!r}; did you mean {', '.join(near)}?")
+    known = {f.name.replace("_", ""): f.name for f in dataclasses.fields(_by_name[name])}
+    options = {known.get(key.replace("_", ""), key): value for key, value in given.items()}
+    for option in options:
+        if option not in known.values():
+            near = difflib.get_close_matches(option, known.values(), 3) or sorted(known.values())
+            raise ConfigError(f"{name} has no argument {option!r}; did you mean {', '.join(near)}?")
     return _by_name[name](**options)

@@ -15,7 +15,7 @@ from edgeml.graph import Graph, to_onnx
 from edgeml.optimizers import Optimizer
 from edgeml.training._inputs import Batch, check_finite
 from edgeml.training._state import State
-from edgeml.training._step import Step, Traced, build_step, slot_names
+from edgeml.training._step import Step, Traced, build_step, scalars_of, slot_names
 
 Array = np.ndarray[Any, Any]
 Trace = Callable[[Batch, bool], Traced]
@@ -46,6 +46,8 @@ class Engine:
             raise TrainingError("there is nothing to train: all parameters are frozen")
         self.optimizer = optimizer
         self.state = State(trainable, slot_names(optimizer), others)
+        if optimizer.use_ema:  # of an optimizer that has counted steps already
+            self.state.vector("average")[...] = self.state.vector("parameters")
         self.seed = seed
         self._trace = trace
         self._threads = threads
@@ -68,7 +70,7 @@ class Engine:
         optimizer = self.optimizer
         apply = (self.micro_step + 1) % (optimizer.gradient_accumulation_steps or 1) == 0
         feeds = feeds_of(batch)
-        scalars: dict[str, Any] = dict(optimizer.scalars(optimizer.iterations + 1))
+        scalars: dict[str, Any] = dict(scalars_of(optimizer, optimizer.iterations + 1))
         scalars["seed"] = self.seed & 0xFFFFFFFF, self.micro_step
         scalars["apply"] = apply
         results = self._compiled(batch, feeds, True).run(feeds, scalars)
@@ -117,15 +119,25 @@ class Engine:
         self._steps.move_to_end(key)
         return found
 
-    def take_over(self, before: Engine) -> None:
-        """Go on with another engine's optimizer state, when both train the same parameters."""
-        if before.state.keys != self.state.keys:
+    def take_over(self, before: Engine | None) -> None:
+        """Go on with another engine's optimizer state, when both train the same parameters.
+
+        Else the optimizer starts anew: what it counted would not fit a state of zeros.
+        """
+        if before is None or before.state.keys != self.state.keys:
+            self.optimizer.iterations = 0
             return
         old = before.state.arrays()
         for name, array in self.state.arrays().items():
             if name.startswith("vector/") and name != "vector/parameters" and name in old:
                 array[...] = old[name]
         self.micro_step, self.seed = before.micro_step, before.seed
+
+    def take_average(self) -> None:
+        """With EMA, training ends with the averaged weights, as Keras's does."""
+        if self.optimizer.use_ema and self.optimizer.iterations:
+            self.state.vector("parameters")[...] = self.state.vector("average")
+            self.state.version += 1
 
     def checkpoint(self) -> tuple[dict[str, Array], dict[str, Any]]:
         """Return (arrays, values) from which `restore` continues bit for bit."""

@@ -119,7 +119,8 @@ def run(model: Fitted, engine: Engine, scores: Scores, validation: Scores, plan:
             if model.stop_training:
                 break
     finally:
-        callbacks.on_train_end()
+        engine.take_average()
+        callbacks.on_train_end()  # may bring back the best weights
     return plan.history
 
 

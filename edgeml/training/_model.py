@@ -293,17 +293,8 @@ class Model(Layer):
         )  # fmt: skip
         scores = Scores(self._resolved[0])
         checking = Scores(self._resolved[1], "val_")
-        try:
-            self.history = run(self, engine, scores, checking, plan)
-        finally:
-            self._take_average(engine)
+        self.history = run(self, engine, scores, checking, plan)
         return self.history
-
-    def _take_average(self, engine: Engine) -> None:
-        """With EMA, the model ends with the averaged weights, as Keras's does."""
-        if engine.optimizer.use_ema and engine.optimizer.iterations:
-            engine.state.vector("parameters")[...] = engine.state.vector("average")
-            engine.state.version += 1
 
     def _data(self, x: Any, y: Any, weight: Any, batch_size: int) -> Data:
         if x is None:
@@ -363,8 +354,7 @@ class Model(Layer):
             }
             others: dict[Hashable, Array] = {p: p.value for p in first.states}  # type: ignore[attr-defined]
             self._engine = Engine(self._trace_step, trainable, others, self.optimizer)
-            if before is not None:
-                self._engine.take_over(before)
+            self._engine.take_over(before)
             for parameter in (*trainable, *others):
                 assert isinstance(parameter, Parameter)
                 parameter.move(self._engine.state)

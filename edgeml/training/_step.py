@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from edgeml import ops
 from edgeml.errors import TrainingError
-from edgeml.graph import Graph, Node, Tensor, emit, gradients, live_nodes
+from edgeml.graph import Graph, Node, Tensor, emit, emit_many, gradients, live_nodes
 from edgeml.graph._execute import open_session
 from edgeml.optimizers import Optimizer
 from edgeml.runtime._errors import translated
@@ -93,31 +93,50 @@ def _update(
         g if g is not None else graph.constant(np.zeros(shape, np.float32))
         for g, shape in zip(found, state.shapes, strict=True)
     ]
-    grads = [g if g.ndim == 1 else ops.reshape(g, [-1]) for g in optimizer.clip(grads)]
-    g = emit("Concat", *grads, axis=0) if len(grads) > 1 else grads[0]
+    steps = optimizer.gradient_accumulation_steps or 1
+    g = _flat(optimizer.clip(grads) if steps == 1 else grads)
     vectors = {name: graph.input(name, np.float32, (state.size,)) for name in state.vectors}
     flat = vectors.pop("parameters")
     scalars = {name: graph.input(f"scalar/{name}", np.float32, ())
-               for name in sorted(optimizer.scalars(1))}  # fmt: skip
+               for name in sorted(scalars_of(optimizer, 1))}  # fmt: skip
     own = {name: vectors[name] for name in optimizer.slots}
     mask = graph.constant(decay) if decay is not None else None
     results = {"gradient_norm": emit("ReduceL2", g, keepdims=0)}
-    steps = optimizer.gradient_accumulation_steps or 1
     apply: Tensor | None = None
     if steps > 1:
         apply = graph.input("apply", np.bool_, ())
         total = vectors["accumulator"] + g
         results["new/accumulator"] = emit("Where", apply, 0.0, total, like=total)
-        g = total * (1.0 / steps)
+        # Clipped is what one large batch would have given: the mean.
+        g = _flat(optimizer.clip(_parts(total * (1.0 / steps), state.sizes)))
     new, moved = optimizer.update(flat, g, own, scalars, decay_mask=mask)
     made = {"parameters": new, **moved}
     if optimizer.use_ema:
-        momentum = optimizer.ema_momentum
+        momentum = scalars["ema_momentum"]
         made["average"] = vectors["average"] * momentum + new * (1.0 - momentum)
     old = {"parameters": flat, **vectors}
     for name, value in made.items():
         results[f"new/{name}"] = value if apply is None else emit("Where", apply, value, old[name])
     return results
+
+
+def _flat(grads: Sequence[Tensor]) -> Tensor:
+    flat = [g if g.ndim == 1 else ops.reshape(g, [-1]) for g in grads]
+    return emit("Concat", *flat, axis=0) if len(flat) > 1 else flat[0]
+
+
+def _parts(g: Tensor, sizes: Sequence[int]) -> Sequence[Tensor]:
+    if len(sizes) == 1:
+        return [g]
+    return emit_many(len(sizes), "Split", g, np.array(sizes, np.int64), axis=0)
+
+
+def scalars_of(optimizer: Optimizer, step: int) -> dict[str, float]:
+    """Return what changes from step to step, by name; step 1 is the first."""
+    scalars = optimizer.scalars(step)
+    if optimizer.use_ema:  # the average starts with the first step's weights, not with zeros
+        scalars["ema_momentum"] = optimizer.ema_momentum if step > 1 else 0.0
+    return scalars
 
 
 def _multiplications(node: Node) -> int:

@@ -92,7 +92,6 @@ def test_accumulated_steps_equal_one_large_one():
 
 def test_moving_average_of_the_weights():
     model = _mlp()
-    start = model.get_weights()
     model.compile(edgeml.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5), LOGITS)
     seen = []
 
@@ -101,8 +100,8 @@ def test_moving_average_of_the_weights():
             seen.append(self.model.get_weights()[0])
 
     model.fit(X[:64], Y[:64], shuffle=False, verbose=0, callbacks=[Watch()])
-    average = np.zeros_like(start[0])
-    for weights in seen:
+    average = seen[0]
+    for weights in seen[1:]:
         average = 0.5 * average + 0.5 * weights
     np.testing.assert_allclose(model.get_weights()[0], average, rtol=1e-5)
 
