@@ -61,6 +61,7 @@ class Data:
         outputs: Number of targets.
         batch_size: Examples in a batch, for arrays.
         dtypes: What the model's inputs take, by name, where it is known.
+        output_names: Names of the model's outputs, for targets that are a dict.
     """
 
     x: Any
@@ -70,6 +71,7 @@ class Data:
     outputs: int
     batch_size: int
     dtypes: Mapping[str, np.dtype[Any]] = field(default_factory=dict)
+    output_names: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         self.streamed = _is_stream(self.x)
@@ -176,7 +178,7 @@ class Data:
         if y is None:
             return []
         if isinstance(y, Mapping):
-            values = list(y.values())
+            values = self._by_output(y)
         elif self.outputs > 1 and isinstance(y, (tuple, list)):
             values = list(y)
         else:
@@ -184,6 +186,15 @@ class Data:
         if len(values) != self.outputs:
             raise DataError(f"expected {self.outputs} targets, received {len(values)}")
         return [as_array(value, "y") for value in values]
+
+    def _by_output(self, y: Mapping[str, Any]) -> list[Any]:
+        if len(y) == 1 or not self.output_names:
+            return list(y.values())
+        if sorted(y) != sorted(self.output_names):
+            raise DataError(
+                f"expected targets for {', '.join(self.output_names)}, received {', '.join(y)}"
+            )
+        return [y[name] for name in self.output_names]
 
 
 def _as_dtype(array: Array, dtype: np.dtype[Any] | None, name: str) -> Array:

@@ -301,7 +301,8 @@ class Model(Layer):
             raise DataError("fit, evaluate and predict need data: x is None")
         count = len(leaves(self._outputs)) or 1
         names = self._names or names_of(x)
-        return Data(x, y, weight, names, count, batch_size, self._dtypes())
+        outputs = self.output_names
+        return Data(x, y, weight, names, count, batch_size, self._dtypes(), outputs)
 
     def _dtypes(self) -> dict[str, np.dtype[Any]]:
         """Return what the placeholders take."""

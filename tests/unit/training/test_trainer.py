@@ -167,18 +167,19 @@ def test_an_operator_without_a_rule_is_named_before_training():
     helper = onnx.helper
     nodes = [
         helper.make_node("MatMul", ["x", "w"], ["h"], name="project"),
-        helper.make_node("Det", ["h"], ["y"], name="volume"),
+        helper.make_node("MaxRoiPool", ["h", "rois"], ["y"], name="regions", pooled_shape=[1, 1]),
     ]
     graph = helper.make_graph(
-        nodes, "g", [helper.make_tensor_value_info("x", 1, ["N", 3, 3])],
-        [helper.make_tensor_value_info("y", 1, ["N"])],
-        [onnx.numpy_helper.from_array(np.eye(3, dtype=np.float32), "w")],
+        nodes, "g", [helper.make_tensor_value_info("x", 1, ["N", 1, 3, 3])],
+        [helper.make_tensor_value_info("y", 1, [2, 1, 1, 1])],
+        [onnx.numpy_helper.from_array(np.eye(3, dtype=np.float32), "w"),
+         onnx.numpy_helper.from_array(np.zeros((2, 5), np.float32), "rois")],
     )  # fmt: skip
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     trainer = Trainer(model, loss="mse")
-    with pytest.raises(NoGradient, match=r"ai.onnx::Det, node 'volume'.*stop_gradient") as error:
-        trainer.step(np.ones((2, 3, 3)), np.ones(2))
-    assert error.value.op == "ai.onnx::Det"
+    with pytest.raises(NoGradient, match=r"::MaxRoiPool, node 'regions'.*stop_gradient") as error:
+        trainer.step(np.ones((2, 1, 3, 3)), np.ones((2, 1, 1, 1)))
+    assert error.value.op == "ai.onnx::MaxRoiPool"
 
 
 def test_memory_limit_makes_small_steps_of_the_same_gradient(path, caplog):

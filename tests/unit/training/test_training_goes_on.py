@@ -244,3 +244,17 @@ def test_whole_numbers_become_what_an_input_takes(model, path):
     assert embedded.predict(np.ones((3, 5), np.int64)).shape == (3, 5, 2)
     with pytest.raises(DataError, match=r"takes int32.*from 4294967296 to 4294967296"):
         embedded.predict(np.full((3, 5), 2**32))
+
+
+def test_targets_in_a_dict_go_by_the_outputs_names():
+    x = edgeml.Input((3,))
+    model = edgeml.Model(x, [Dense(1, name="one")(x), Dense(2, name="two")(x)])
+    model.compile("sgd", ["mse", "mae"])
+    data, one, two = X.mean((1, 2)), np.ones((64, 1)), np.zeros((64, 2))
+    expected = model.evaluate(data, [one, two])
+    assert model.evaluate(data, {"two": two, "one": one}) == expected
+    targets = Dataset.from_arrays({"two": two, "one": one})
+    pairs = Dataset.from_arrays(data).zip(targets).batch(32)
+    assert model.evaluate(pairs) == pytest.approx(expected)
+    with pytest.raises(DataError, match="expected targets for one, two, received one, tow"):
+        model.evaluate(data, {"one": one, "tow": two})
