@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from edgeml import ops
 from edgeml._names import snake
-from edgeml.errors import ConfigError
-from edgeml.graph import Tensor
+from edgeml.errors import ConfigError, ShapeError
+from edgeml.graph import Tensor, emit
 
 Array = np.ndarray[Any, Any]
 
@@ -24,7 +24,8 @@ class Loss:
     A subclass computes the loss of each example in `call`.
 
     Args:
-        reduction: "sum_over_batch_size" (the mean), "sum", "mean_with_sample_weight" or None.
+        reduction: "sum_over_batch_size" (the mean), "sum", "mean_with_sample_weight" (the sum,
+            divided by the weights' sum) or None.
         name: Its name.
 
     Example:
@@ -59,23 +60,30 @@ class Loss:
             y_true: Targets.
             y_pred: The model's output.
             sample_weight: (batch,), or one weight for each value of `call`.
+
+        Steps that the output's mask leaves out do not count.
+
+        Raises:
+            ShapeError: targets or weights do not fit the output.
         """
         values = self.call(y_true, y_pred)
         if sample_weight is not None:
-            missing = values.ndim - sample_weight.ndim
-            if missing > 0:
-                axes = list(range(sample_weight.ndim, values.ndim))
-                sample_weight = ops.expand_dims(sample_weight, axes)
-            elif missing < 0:
-                sample_weight = ops.squeeze(sample_weight, -1)
-            values = values * sample_weight
+            sample_weight = ops.cast(sample_weight, values.dtype)
+        masks = values.graph.root().masks
+        mask = masks.get(values)
+        if isinstance(y_pred, Tensor) and y_pred in masks and y_pred is not values:
+            mask = masks[y_pred] if mask is None else ops.logical_and(mask, masks[y_pred])
+        mean = self.reduction in ("sum_over_batch_size", "mean")
+        weight = masked(mask, sample_weight, mean=mean)
+        if weight is not None:
+            weight = _spread(weight, values)
+            values = values * weight
         if self.reduction in (None, "none"):
             return values
         if self.reduction == "sum":
             return ops.sum(values)
-        if self.reduction == "mean_with_sample_weight" and sample_weight is not None:
-            counted = ops.sum(sample_weight * ops.stop_gradient(values * 0.0 + 1.0))
-            return ops.sum(values) / ops.maximum(counted, 1e-7)
+        if self.reduction == "mean_with_sample_weight" and weight is not None:
+            return ops.sum(values) / ops.maximum(ops.sum(weight), 1e-7)
         return ops.mean(values)
 
     def get_config(self) -> dict[str, Any]:
@@ -97,8 +105,51 @@ class Wrapped(Loss):
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Tensor:
         """Return the loss; see `Loss`."""
         if self.arguments >= 3:
-            return self.fn(y_pred, y_true, sample_weight)
+            mask = y_pred.graph.root().masks.get(y_pred)
+            return self.fn(y_pred, y_true, masked(mask, sample_weight))
         return super().__call__(y_true, y_pred, sample_weight)
+
+
+def masked(mask: Tensor | None, weight: Tensor | None, *, mean: bool = True) -> Tensor | None:
+    """Return the weights of the steps that count.
+
+    Args:
+        mask: (batch, steps) bool, or None: all count.
+        weight: (batch,) or (batch, steps), or None.
+        mean: Whether they are scaled so that the mean over all is that over those that count.
+    """
+    if mask is None:
+        return weight
+    counted = emit("Cast", mask, to=1)
+    if mean:
+        total = emit("ReduceSum", counted, keepdims=0)
+        counted = counted * (float(mask.size) / emit("Max", total, 1.0, like=total))
+    return counted if weight is None else counted * _spread(weight, counted)
+
+
+def _spread(weight: Tensor, values: Tensor) -> Tensor:
+    """Return weights in the rank of the values that they multiply."""
+    own, shape = list(weight.known_shape), list(values.known_shape)
+    extra = len(own) - len(shape)
+    both = [(size, other) for size, other in zip(own, shape, strict=False) if size != 1]
+    wider = any(size != 1 for size in own[len(shape) :])
+    if wider or differ([size for size, _ in both], [other for _, other in both]):
+        raise ShapeError(
+            f"sample_weight has the shape {tuple(own)}, and the loss has values of the shape "
+            f"{tuple(shape)}: expected one weight for each example, or for each value",
+            expected=tuple(shape), received=tuple(own),
+        )  # fmt: skip
+    if extra > 0:
+        return ops.squeeze(weight, list(range(len(shape), len(own))))
+    return ops.expand_dims(weight, list(range(len(own), len(shape)))) if extra else weight
+
+
+def differ(shape: Sequence[Any], other: Sequence[Any]) -> bool:
+    """Return whether two shapes differ, as far as they are known."""
+    if len(shape) != len(other):
+        return True
+    pairs = zip(shape, other, strict=True)
+    return any(a != b for a, b in pairs if isinstance(a, int) and isinstance(b, int))
 
 
 _by_name: dict[str, type[Loss]] = {}

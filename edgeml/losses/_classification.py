@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from edgeml import ops
+from edgeml.errors import ConfigError, DataError
 from edgeml.graph import Tensor, emit
-from edgeml.losses._base import Loss, named
+from edgeml.losses._base import Loss, differ, named
 from edgeml.losses._regression import matched
 
 _EPSILON = 1e-7
@@ -18,11 +20,12 @@ _EPSILON = 1e-7
 @named("bce", "log_loss", "sigmoid_cross_entropy")
 @dataclass
 class BinaryCrossentropy(Loss):
-    """Cross-entropy of yes-or-no targets, mean over the last axis.
+    """Cross-entropy of yes-or-no targets, mean over one axis.
 
     Args:
         from_logits: Whether the output is before the sigmoid.
         label_smoothing: How far targets are moved towards one half, 0 to 1.
+        axis: The axis of the mean.
 
     Targets: 0 or 1 (or in between), of the output's shape.
 
@@ -35,6 +38,11 @@ class BinaryCrossentropy(Loss):
 
     from_logits: bool = False
     label_smoothing: float = 0.0
+    axis: int = -1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_smoothing(self.label_smoothing)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the loss of each example."""
@@ -46,7 +54,7 @@ class BinaryCrossentropy(Loss):
         else:
             p = ops.clip(y_pred, _EPSILON, 1.0 - _EPSILON)
             values = -(y * ops.log(p) + (1.0 - y) * ops.log(1.0 - p))
-        return ops.mean(values, axis=-1) if values.ndim > 1 else values
+        return ops.mean(values, axis=self.axis) if values.ndim > 1 else values
 
 
 @named("cce", "softmax_cross_entropy")
@@ -70,9 +78,16 @@ class CategoricalCrossentropy(Loss):
     label_smoothing: float = 0.0
     axis: int = -1
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_smoothing(self.label_smoothing)
+
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the loss of each example."""
+        shape = list(y_pred.known_shape)
         y = ops.cast(y_true, y_pred.dtype)
+        _check_labels(y, shape, shape, "one-hot rows; for class numbers use sparse_"
+                      "categorical_crossentropy")  # fmt: skip
         if self.label_smoothing:
             classes = float(y_pred.known_shape[self.axis])
             y = y * (1.0 - self.label_smoothing) + self.label_smoothing / classes
@@ -89,9 +104,10 @@ class SparseCategoricalCrossentropy(Loss):
 
     Args:
         from_logits: Whether the output is before the softmax.
-        ignore_class: A class number whose examples do not count.
+        ignore_class: A class number whose examples do not count: the mean is over the others.
+        axis: The axis of the classes.
 
-    Targets: integers (batch, ...) without the classes' axis, or with a last axis of 1.
+    Targets: integers (batch, ...) without the classes' axis, or with 1 there.
     Output: (batch, ..., classes).
 
     Example:
@@ -103,12 +119,18 @@ class SparseCategoricalCrossentropy(Loss):
 
     from_logits: bool = False
     ignore_class: int | None = None
+    axis: int = field(default=-1, kw_only=True)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the loss of each example."""
         labels = ops.cast(y_true, np.int64)
-        if labels.ndim == y_pred.ndim and labels.known_shape[-1] == 1:
-            labels = ops.squeeze(labels, -1)
+        if self.axis not in (-1, y_pred.ndim - 1):
+            y_pred = ops.moveaxis(y_pred, self.axis, -1)
+        if labels.ndim == y_pred.ndim and labels.known_shape[self.axis] == 1:
+            labels = ops.squeeze(labels, self.axis)
+        shape = list(y_pred.known_shape)
+        _check_labels(labels, shape[:-1], shape, "class numbers; for one-hot rows use "
+                      "categorical_crossentropy")  # fmt: skip
         kept = None
         if self.ignore_class is not None:
             kept = ops.not_equal(labels, np.int64(self.ignore_class))
@@ -119,7 +141,29 @@ class SparseCategoricalCrossentropy(Loss):
             p = y_pred / ops.sum(y_pred, axis=-1, keepdims=True)
             p = ops.clip(p, _EPSILON, 1.0 - _EPSILON)
             values = -_chosen(ops.log(p), labels)
-        return values if kept is None else ops.where(kept, values, 0.0)
+        if kept is None:
+            return values
+        values = ops.where(kept, values, 0.0)
+        values.graph.root().masks[values] = kept
+        return values
+
+
+def _check_smoothing(amount: float) -> None:
+    if not 0.0 <= amount <= 1.0:
+        raise ConfigError(f"label_smoothing: expected 0 to 1, received {amount!r}")
+
+
+def _check_labels(
+    labels: Tensor, expected: Sequence[Any], output: Sequence[Any], what: str
+) -> None:
+    """Raise DataError when labels do not have the shape that a loss takes."""
+    own = list(labels.known_shape)
+    if differ(own, expected):
+        raise DataError(
+            f"labels have the shape {tuple(own[1:])}, and the output {tuple(output[1:])}: "
+            f"expected {what}",
+            expected=tuple(expected[1:]), received=tuple(own[1:]),
+        )  # fmt: skip
 
 
 def _softmax_crossentropy(logits: Tensor, y: Tensor, axis: int) -> Tensor:

@@ -6,19 +6,32 @@ import math
 from dataclasses import dataclass
 
 from edgeml import ops
+from edgeml.errors import ShapeError
 from edgeml.graph import Tensor
-from edgeml.losses._base import Loss, named
+from edgeml.losses._base import Loss, differ, named
 
 _EPSILON = 1e-7
 
 
 def matched(y_true: Tensor, y_pred: Tensor) -> Tensor:
-    """Return the targets as float, in the shape of the output when only a last 1 is missing."""
+    """Return the targets as float, in the shape of the output when only a last 1 is missing.
+
+    Raises:
+        ShapeError: they do not fit.
+    """
     y = ops.cast(y_true, y_pred.dtype)
-    if y.ndim == y_pred.ndim - 1 and y_pred.known_shape[-1] == 1:
-        return ops.expand_dims(y, -1)
-    if y.ndim == y_pred.ndim + 1 and y.known_shape[-1] == 1:
-        return ops.squeeze(y, -1)
+    given, shape = y.known_shape, list(y_pred.known_shape)
+    own = list(given)
+    if len(own) == len(shape) - 1 and shape[-1] == 1:
+        y, own = ops.expand_dims(y, -1), [*own, 1]
+    elif len(own) == len(shape) + 1 and own[-1] == 1:
+        y, own = ops.squeeze(y, -1), own[:-1]
+    if differ(own, shape):
+        raise ShapeError(
+            f"targets have the shape {tuple(given)}, and the output "
+            f"{tuple(shape)}: they must be equal",
+            expected=tuple(shape), received=tuple(given),
+        )  # fmt: skip
     return y
 
 
@@ -175,7 +188,10 @@ class Poisson(Loss):
 @named("cosine_proximity")
 @dataclass
 class CosineSimilarity(Loss):
-    """Minus the cosine of the angle between target and output, over the last axis.
+    """Minus the cosine of the angle between target and output.
+
+    Args:
+        axis: The axis of the vectors.
 
     Example:
         >>> import numpy as np, edgeml
@@ -184,15 +200,17 @@ class CosineSimilarity(Loss):
         -0.707
     """
 
+    axis: int = -1
+
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the loss of each example."""
         y = matched(y_true, y_pred)
 
         def unit(x: Tensor) -> Tensor:
-            square = ops.sum(x * x, axis=-1, keepdims=True)
-            return x * ops.rsqrt(ops.maximum(square, _EPSILON))
+            square = ops.sum(x * x, axis=self.axis, keepdims=True)
+            return x * ops.rsqrt(ops.maximum(square, _EPSILON**2))
 
-        return -ops.sum(unit(y) * unit(y_pred), axis=-1)
+        return -ops.sum(unit(y) * unit(y_pred), axis=self.axis)
 
 
 @named()

@@ -37,7 +37,7 @@ def check_targets(loss: Any, y: Array, output_shape: Sequence[int]) -> None:
     if not y.size:
         return
     if isinstance(loss, SparseCategoricalCrossentropy):
-        classes = int(output_shape[-1])
+        classes = int(output_shape[loss.axis])
         bad = (y < 0) | (y >= classes)
         if loss.ignore_class is not None:
             bad &= y != loss.ignore_class

@@ -28,7 +28,6 @@ from edgeml.training._parts import (
     names_of,
     numbered,
     restore,
-    with_mask,
     without_targets,
 )  # fmt: skip
 from edgeml.training._step import Traced
@@ -456,8 +455,7 @@ class Model(Layer):
         for i, (loss, y, output) in enumerate(zip(chosen, ys, outputs, strict=False)):
             if loss is None:
                 continue
-            w = with_mask(graph.masks.get(output), weight)
-            found.append(loss(y, output, w))
+            found.append(loss(y, output, weight))
             weights.append(float(scale[i]) if i < len(scale) and scale[i] is not None else 1.0)
         total = [weighted_total(found, weights)] if found else []
         total += graph.losses

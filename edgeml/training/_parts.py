@@ -9,7 +9,6 @@ import numpy as np
 
 from edgeml import metrics as metrics_module
 from edgeml.errors import DataError
-from edgeml.graph import Tensor, emit
 from edgeml.graph._tree import map_leaves
 
 Array = np.ndarray[Any, Any]
@@ -36,19 +35,6 @@ def check_classes(loss: Any, y: Array) -> None:
             f"all {len(y)} examples have the class {labels.ravel()[0]}: a classifier needs "
             "examples of at least two classes"
         )
-
-
-def with_mask(mask: Tensor | None, weight: Tensor | None) -> Tensor | None:
-    """Return the weights of the steps that count, so that the mean is over those only."""
-    if mask is None:
-        return weight
-    counted = emit("Cast", mask, to=1)
-    total = emit("ReduceSum", counted, keepdims=0)
-    scaled = counted * (float(mask.size) / emit("Max", total, 1.0, like=total))
-    if weight is None:
-        return scaled
-    columns = [*weight.static_shape, *[1] * (mask.ndim - weight.ndim)]
-    return scaled * emit("Reshape", weight, np.array(columns, np.int64))
 
 
 def names_of(x: Any) -> list[str]:

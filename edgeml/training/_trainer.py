@@ -573,7 +573,8 @@ def _initializers(graph: Graph, loss: Tensor) -> dict[Hashable, Tensor]:
 
 def _as_classes(prediction: Tensor, y: Tensor, loss: Any) -> Tensor:
     """ONNX models have their classes in axis 1; the losses take them in the last."""
-    if not hasattr(loss, "from_logits") or prediction.ndim <= 2:
+    last = hasattr(loss, "from_logits") and getattr(loss, "axis", -1) == -1
+    if not last or prediction.ndim <= 2:
         return prediction
     shape = prediction.static_shape
     if set(shape[2:]) == {1} and y.ndim <= 2:
