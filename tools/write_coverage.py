@@ -45,7 +45,6 @@ LIMITS = {
     "GridSample": "but cubic",
     "If": "sides of equal shapes",
     "LSTM": "without `clip`, `input_forget` and peepholes",
-    "LayerNormalization": "of the first output",
     "Loop": "a constant number of steps, at most 512",
     "Pad": "with constant widths",
     "RNN": "without `clip`",

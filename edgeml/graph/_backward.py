@@ -94,13 +94,25 @@ def _lower(graph: Graph, targets: list[Tensor], wrt: Sequence[Tensor]) -> list[N
 def _path(outputs: Iterable[Tensor], wrt: Sequence[Tensor]) -> list[Node]:
     """Return the nodes between `wrt` and `outputs`, in the order of execution."""
     reached = set(wrt)
-    path = []
+    path: list[Node] = []
     for node in live_nodes(outputs):
         if passes_no_gradient(node) or not any(x in reached for x in _differentiable(node)):
             continue
         path.append(node)
         reached.update(x for x in node.outputs if x is not None)
-    return path
+    needed, kept = set(outputs), []
+    for node in reversed(path):
+        if any(x in needed for x in node.outputs):
+            kept.append(node)
+            needed.update(_carrying(node))
+    return kept[::-1]
+
+
+def _carrying(node: Node) -> list[Tensor]:
+    """Return the inputs that may get a gradient: of a boundary, not what is inside."""
+    if node.op == "CustomGradient" and node.domain == "edgeml":
+        return [x for x in node.inputs[len(node.outputs) :] if x is not None]
+    return node.uses()
 
 
 def _differentiable(node: Node) -> list[Tensor]:

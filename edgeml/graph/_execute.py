@@ -47,6 +47,14 @@ def open_session(
         )  # fmt: skip
 
 
+def shrinking() -> Any:
+    """Return options of a run after which the runtime gives its free memory back."""
+    ort = require("onnxruntime", extra="cpu", purpose="Running a graph")
+    options = ort.RunOptions()
+    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    return options
+
+
 def _has_fixed_kernels(model: Any) -> bool:
     """Return whether a convolution's weights are constants.
 

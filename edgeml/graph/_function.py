@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeml.errors import InputError, ShapeError
+from edgeml.errors import GraphError, InputError, ShapeError
 from edgeml.graph._backward import gradients
 from edgeml.graph._execute import open_session
 from edgeml.graph._ir import Array, Graph, Tensor, as_tensor
@@ -77,10 +77,15 @@ def value_and_grad(
 
     @functools.wraps(fn)
     def traced(*args: Any, **kwargs: Any) -> Any:
-        chosen = [args[i] for i in numbers]
+        chosen = [_argument(args, i) for i in numbers]
         wrt = leaves(chosen)
         _check_arguments(wrt)
         result = fn(*args, **kwargs)
+        if has_aux and not (isinstance(result, tuple) and len(result) > 1):
+            raise InputError(
+                "with has_aux, the function returns a tuple: the scalar and something more",
+                expected="a tuple", received=type(result).__name__,
+            )  # fmt: skip
         value = as_tensor(result[0] if has_aux else result)
         if value.shape not in ((), (1,)):
             raise ShapeError(
@@ -120,6 +125,15 @@ def grad(
         return (gradient, *value[1:]) if has_aux else gradient
 
     return Function(traced)
+
+
+def _argument(args: Sequence[Any], i: int) -> Any:
+    if not -len(args) <= i < len(args):
+        raise InputError(
+            f"argnums {i}: the function was given {len(args)} arguments by position",
+            expected=f"less than {len(args)}", received=i,
+        )  # fmt: skip
+    return args[i]
 
 
 def _check_arguments(wrt: Sequence[Any]) -> None:
@@ -187,14 +201,29 @@ def _as_array(value: Any) -> Array | None:
         return None
     array = np.asarray(value)
     if array.dtype.kind not in "fiub":
-        return None
+        if not isinstance(value, (np.ndarray, np.generic)):
+            return None
+        raise InputError(
+            f"an argument is an array of {array.dtype}: give numbers or truth values",
+            expected="float, int or bool", received=str(array.dtype),
+        )  # fmt: skip
     return array.astype(np.float32) if array.dtype == np.float64 else array
 
 
 def _signature(args: Any, kwargs: Any) -> Any:
     def of(value: Any) -> Any:
         array = _as_array(value)
-        return ("=", type(value), value) if array is None else (array.dtype.str, array.shape)
+        if array is not None:
+            return array.dtype.str, array.shape
+        try:
+            hash(value)
+        except TypeError as error:
+            raise InputError(
+                f"an argument is a {type(value).__name__}: give arrays, numbers, or something "
+                "that does not change",
+                received=type(value).__name__,
+            ) from error
+        return "=", type(value), value
 
     found = map_leaves(of, [args, kwargs])
 
@@ -221,6 +250,8 @@ def _trace(fn: Callable[..., Any], args: Any, kwargs: Any, opset: int) -> tuple[
         traced_args, traced_kwargs = map_leaves(placeholder, (args, kwargs))
         result = map_leaves(as_tensor, fn(*traced_args, **traced_kwargs))
     graph.outputs = {f"y{i}": tensor for i, tensor in enumerate(leaves(result))}
+    if not graph.outputs:
+        raise GraphError(f"{getattr(fn, '__name__', 'the function')} returned nothing: no tensor")
     return graph, result
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from typing import Any
 
 import numpy as np
@@ -100,7 +101,10 @@ def infer(node: Node, opsets: dict[str, int], outputs: int) -> list[Type]:
     except _errors() as error:
         raise _misfit(node, error) from None
     _check_broadcast(node, given)
-    return [_read(found.get(name), node) for name in outs]
+    made = [_read(found.get(name), node) for name in outs]
+    if node.op == "Reshape":
+        _check_size(node, made[0][1])
+    return made
 
 
 def plain(attributes: dict[str, Any]) -> dict[str, Any]:
@@ -167,6 +171,18 @@ def _check_broadcast(node: Node, given: list[tuple[str, Tensor]]) -> None:
         np.broadcast_shapes(*shapes)  # type: ignore[arg-type]
     except ValueError as error:
         raise _misfit(node, error) from None
+
+
+def _check_size(node: Node, shape: Shape) -> None:
+    """ONNX's inference lets reshapes pass that gain or lose values."""
+    sizes = [
+        math.prod(int(dim) for dim in dims)
+        for dims in (node.x.shape, shape)
+        if dims is not None and not any(isinstance(dim, str) for dim in dims)
+    ]
+    if len(sizes) == 2 and sizes[0] != sizes[1]:
+        error = ValueError(f"{sizes[0]} values cannot be given the shape {list(shape or ())}")
+        raise _misfit(node, error)
 
 
 def _misfit(node: Node, error: Exception) -> ShapeError:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from edgeml.errors import GraphError, ShapeError
+from edgeml.errors import GraphError, InputError, ShapeError
 
 Array = np.ndarray[Any, Any]
 Dim = int | str  # a name stands for a dimension known only when the graph runs
@@ -491,11 +491,19 @@ def emit_many(
 def with_vjp(
     values: Sequence[Tensor], arguments: Sequence[Tensor], vjp: Callable[..., Any]
 ) -> list[Tensor]:
-    """Return `values`, whose gradient is what ``vjp(*gradients)`` returns for `arguments`."""
+    """Return `values`, whose gradient is what ``vjp(*gradients)`` returns for `arguments`.
+
+    What `vjp` uses may depend on `arguments` through `held`: second derivatives go there.
+    """
     node = values[0].graph.node(
         "CustomGradient", [*values, *arguments], {"vjp": vjp}, outputs=len(values), domain="edgeml"
     )
     return [x for x in node.outputs if x is not None]
+
+
+def held(x: Tensor) -> Tensor:
+    """Return `x` as the inside of a boundary made by `with_vjp` sees it: another tensor."""
+    return x.graph.node("Held", [x], domain="edgeml").output
 
 
 def as_tensor(value: Any, like: Tensor | None = None) -> Tensor:
@@ -517,6 +525,11 @@ def _as_tensor(graph: Graph, value: Any, like: Tensor | None) -> Tensor | None:
     if hasattr(value, "trainable") and hasattr(value, "path"):  # a layer's parameter
         return graph.parameter(value)
     if isinstance(value, (int, float)) and not isinstance(value, bool) and like is not None:
+        if like.dtype.kind in "iu" and not float(value).is_integer():
+            raise InputError(
+                f"{value} is no {like.dtype}: cast the tensor to float32 first, with ops.cast",
+                expected=str(like.dtype), received=value,
+            )  # fmt: skip
         return graph.constant(value, like.dtype)
     return graph.constant(value)
 

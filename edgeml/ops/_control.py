@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from edgeml.graph import Tensor, as_tensor
-from edgeml.graph._ir import with_vjp
+from edgeml.graph._ir import held, with_vjp
 from edgeml.graph._tree import leaves
 
 
@@ -40,7 +40,7 @@ def custom_gradient(fn: Callable[..., Any]) -> Callable[..., Any]:
 
     def wrapped(*args: Any) -> Any:
         tensors = [as_tensor(arg) for arg in args]
-        made, vjp = fn(*(stop_gradient(x) for x in tensors))
+        made, vjp = fn(*(held(x) for x in tensors))
         outputs = with_vjp(leaves(made), tensors, vjp)
         return outputs[0] if isinstance(made, Tensor) else type(made)(outputs)
 

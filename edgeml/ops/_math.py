@@ -9,6 +9,7 @@ import numpy as np
 
 from edgeml.graph import Tensor, as_tensor, emit
 from edgeml.graph._infer import to_elem_type
+from edgeml.graph._ir import held, with_vjp
 
 Like = Any  # a tensor, an array or a number
 
@@ -62,8 +63,12 @@ def exp(x: Like) -> Tensor:
 
 
 def expm1(x: Like) -> Tensor:
-    """Return ``exp(x) - 1``."""
-    return exp(x) - 1.0
+    """Return ``exp(x) - 1``, exact to the last digits near 0, too."""
+    value = as_tensor(x)
+    inner = held(value)
+    half = tanh(inner * 0.5)
+    y = where(inner < 1.0, 2.0 * half / (1.0 - half), exp(inner) - 1.0)
+    return with_vjp([y], [value], lambda g: (g * exp(value),))[0]
 
 
 def log(x: Like) -> Tensor:
@@ -72,8 +77,14 @@ def log(x: Like) -> Tensor:
 
 
 def log1p(x: Like) -> Tensor:
-    """Return ``log(1 + x)``."""
-    return log(as_tensor(x) + 1.0)
+    """Return ``log(1 + x)``, exact to the last digits near 0, too."""
+    value = as_tensor(x)
+    inner = held(value)
+    total = inner + 1.0
+    kept = total - 1.0  # what of x the sum did not round off
+    exact = where(equal(kept, 0.0), inner, log(total) * (inner / kept))
+    y = where(equal(kept, inner), log(total), exact)
+    return with_vjp([y], [value], lambda g: (g / (value + 1.0),))[0]
 
 
 def sqrt(x: Like) -> Tensor:

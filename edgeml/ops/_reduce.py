@@ -26,7 +26,7 @@ def sum(x: Like, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 
 def mean(x: Like, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Return the mean over `axis`.
+    """Return the mean over `axis`; of integers it is an integer, cut off.
 
     Example:
         >>> import numpy as np, edgeml

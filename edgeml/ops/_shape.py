@@ -307,7 +307,9 @@ def shape(x: Like) -> Tensor:
 
 def zeros_like(x: Like) -> Tensor:
     """Return zeros of the same shape and dtype."""
-    return as_tensor(x) * 0
+    value = as_tensor(x)
+    zero = np.zeros((), value.dtype)
+    return emit("Expand", zero, shape(value), types=[(value.dtype, value.shape)])
 
 
 def getitem(x: Tensor, index: Any) -> Tensor:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgeml import ops
 from edgeml.graph import Graph, emit_many, gradients, supported_ops, to_onnx
 from edgeml.graph._execute import open_session
 from edgeml.testing import check_gradient
@@ -118,6 +119,36 @@ def _with_torch(torch, case, wrt, seeds):
         for g, leaf in zip(grads, leaves, strict=True)
     ]
     return [y.detach().numpy() for y in outputs], found
+
+
+def _weights(shape):
+    return np.random.default_rng(3).uniform(0.5, 1.5, shape).astype(np.float32)
+
+
+def _smooth():
+    """Return the first case of each operator that has second derivatives and anything to vary."""
+    found = {}
+    for case in CASES:
+        if not case.get("kink") and all(np.size(a) for a in case["inputs"]):
+            found.setdefault(case["op"], case)
+    return found.values()
+
+
+@pytest.mark.parametrize("case", _smooth(), ids=lambda case: case["op"])
+def test_second_derivative_matches_finite_differences(case):
+    wrt = _wrt(case)
+
+    def slopes(*given):
+        inputs = list(case["inputs"])
+        for i, tensor in zip(wrt, given, strict=True):
+            inputs[i] = tensor
+        outputs = _run(case, inputs)
+        found = gradients([ops.sum(y * y * _weights(y.static_shape)) for y in outputs], list(given))
+        return tuple(g for g in found if g is not None)
+
+    arrays = [case["inputs"][i] for i in wrt]
+    opset = case.get("opset", Graph.OPSET)
+    check_gradient(slopes, *arrays, eps=case.get("eps", 1e-2), rtol=3e-2, atol=2e-2, opset=opset)
 
 
 def test_every_rule_has_a_case():

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edgeml.errors import NoGradient
-from edgeml.graph._ir import Node, Tensor, emit, with_vjp
+from edgeml.graph._ir import Node, Tensor, emit, held, with_vjp
 from edgeml.graph._rules import lowering, rule
 from edgeml.graph.rules._linalg import transposed
 
@@ -50,10 +49,10 @@ def _channels(x: Tensor) -> tuple[list[int], list[int]]:
 def _frozen_statistics(
     node: Node, x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor, var: Tensor
 ) -> list[Tensor]:
-    held = [_stop(value) for value in (x, scale, bias, mean, var)]
+    inner = [held(value) for value in (x, scale, bias, mean, var)]
     epsilon = node.attr("epsilon", 1e-5)
-    y = emit("BatchNormalization", *held, epsilon=epsilon)
-    x0, scale0, _, mean0, var0 = held
+    y = emit("BatchNormalization", *inner, epsilon=epsilon)
+    x0, scale0, _, mean0, var0 = inner
 
     def vjp(g: Tensor) -> Grads:
         axes, shape = _channels(x0)
@@ -72,7 +71,7 @@ def _batch_statistics(
 ) -> list[Tensor]:
     """Centre once, for the variance, the output and the gradient."""
     axes, shape = _channels(x)
-    x0, scale0, bias0 = _stop(x), _stop(scale), _stop(bias)
+    x0, scale0, bias0 = held(x), held(scale), held(bias)
     now = _mean(x0, axes)
     centred = x0 - now
     spread = _mean(centred * centred, axes)
@@ -91,15 +90,15 @@ def _batch_statistics(
     (made,) = with_vjp([y], [x, scale, bias], vjp)
     momentum = node.attr("momentum", 0.9)
     running = [
-        old * momentum + _shaped(new, [-1]) * (1.0 - momentum)
-        for old, new in ((_stop(mean), now), (_stop(var), spread))
+        _stop(old * momentum + _shaped(new, [-1]) * (1.0 - momentum))
+        for old, new in ((mean, now), (var, spread))
     ]
     return [made, *running]
 
 
 def _standardized(x: Tensor, axis: int, epsilon: float) -> Tensor:
     """Return `x` with mean 0 and variance 1 along `axis`, behind a boundary with its gradient."""
-    x0 = _stop(x)
+    x0 = held(x)
     centred = x0 - _mean(x0, [axis])
     inverse = _inverse(_mean(centred * centred, [axis]) + epsilon)
     y = centred * inverse
@@ -146,12 +145,10 @@ def _last_axes(node: Node) -> list[int]:
 
 @rule("LayerNormalization")
 def layer_normalization(node: Node, g: Tensor | None, *others: Tensor | None) -> Grads:
-    if g is None or any(other is not None for other in others):
-        raise NoGradient(
-            f"LayerNormalization {node.name!r}: the outputs Mean and InvStdDev have no gradient",
-            op=node.op, node=node.name,
-        )  # fmt: skip
     mean, inverse = node.extra_output(1), node.extra_output(2)
+    statistics = _of_statistics(node, mean, inverse, *others)
+    if g is None:
+        return (statistics,)
     y = (node.x - mean) * inverse
     gy = g * y
     scale = node.inputs[1]
@@ -168,7 +165,23 @@ def layer_normalization(node: Node, g: Tensor | None, *others: Tensor | None) ->
         return _shaped(emit("MatMul", rows, column), inverse.static_shape)
 
     dx = inverse * (g * scale - y * mean_scaled(gy) - mean_scaled(g))
+    dx = dx if statistics is None else dx + statistics
     return dx, _column_sums(gy, own), _column_sums(g, own) if node.input(2) is not None else None
+
+
+def _of_statistics(
+    node: Node, mean: Tensor, inverse: Tensor, by_mean: Tensor | None = None,
+    by_inverse: Tensor | None = None,
+) -> Tensor | None:  # fmt: skip
+    """Return what the mean and the inverse deviation pass on: second derivatives need them."""
+    count = node.x.size / max(mean.size, 1)
+    found: Tensor | None = None
+    if by_inverse is not None:
+        found = (node.x - mean) * (by_inverse * inverse * inverse * inverse * (-1.0 / count))
+    if by_mean is not None:
+        spread = emit("Expand", by_mean * (1.0 / count), np.array(node.x.static_shape, np.int64))
+        found = spread if found is None else found + spread
+    return found
 
 
 def _column_sums(x: Tensor, own: Sequence[int]) -> Tensor:

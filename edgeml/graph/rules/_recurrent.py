@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from edgeml.errors import NoGradient
-from edgeml.graph._ir import Node, Tensor, current_graph, emit, emit_many, with_vjp
+from edgeml.graph._ir import Node, Tensor, current_graph, emit, emit_many, held, with_vjp
 from edgeml.graph._rules import lowering
 from edgeml.graph.rules._recurrent_cells import Grads, Pass, lstm, rnn
 from edgeml.graph.rules._recurrent_gru import gru
@@ -33,7 +33,9 @@ def recurrent(node: Node) -> list[Tensor]:
     # The arguments, in the order in which the rule returns their gradients.
     places = [i for i in (0, 1, 2, 3, 5, 6) if inputs[i] is not None]
     for i in places:
-        inputs[i] = graph.node("StopGradient", [inputs[i]], domain="edgeml").output
+        x = inputs[i]
+        assert x is not None
+        inputs[i] = held(x)
     count = 3 if node.op == "LSTM" else 2
     ways = _directions(node, inputs)
     if node.op == "RNN" and inputs[4] is None and ways[0]["x"].static_shape[1] >= BATCH:

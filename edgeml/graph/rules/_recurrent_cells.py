@@ -86,15 +86,17 @@ def upstream(p: Pass, gy: Tensor | None, gh: Tensor | None) -> tuple[Tensor, Ten
     return gy + p.last * gh, p.x.graph.constant(zero)
 
 
-def _shifted(p: Pass, gy: Tensor | None, gh: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return the gradient of h after the last step, and what comes in before each step."""
+def _shifted(p: Pass, gy: Tensor | None, gh: Tensor | None) -> tuple[Tensor, list[Tensor]]:
+    """Return the gradient of h after the last step, and what comes in before each step, if any."""
     steps, batch, _, units = p.sizes
+    if gy is None and gh is not None and p.last is None:
+        return gh, []  # only the last state is used
     gy, gh = upstream(p, gy, gh)
     end, begin = (0, 1) if p.reverse else (steps - 1, 0)
     first = shaped(part(gy, 0, end, end + 1), batch, units) + gh
     rest = part(gy, 0, begin, begin + steps - 1)
     none = p.x.graph.constant(np.zeros((1, batch, units), p.x.dtype))
-    return first, emit("Concat", *((rest, none) if p.reverse else (none, rest)), axis=0)
+    return first, [emit("Concat", *((rest, none) if p.reverse else (none, rest)), axis=0)]
 
 
 def biases(p: Pass) -> tuple[Tensor, Tensor] | tuple[None, None]:
@@ -152,12 +154,12 @@ def lstm(p: Pass, gy: Tensor | None, gh: Tensor | None, gc: Tensor | None = None
 
     def step(state: list[Tensor], xs: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         h, c = state
-        extra, a, k, f = xs
+        a, k, f, *extra = xs
         c = c + h * a
         dz = emit("Concat", c, h, c, c, axis=-1) * k
-        return [emit("Gemm", dz, p.r, extra), c * f], [dz]
+        return [emit("Gemm", dz, p.r, *extra), c * f], [dz]
 
-    (h0, c0), (dz,) = scan(step, [dh, dc], [extra, a, k, f], reverse=not p.reverse)
+    (h0, c0), (dz,) = scan(step, [dh, dc], [a, k, f, *extra], reverse=not p.reverse)
     return _finish(p, dz, rows, h0, c0)
 
 
@@ -199,8 +201,9 @@ def rnn(p: Pass, gy: Tensor | None, gh: Tensor | None, gc: Tensor | None = None)
     dh, extra = _shifted(p, gy, gh)
 
     def step(state: list[Tensor], xs: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        dz = state[0] * xs[1]
-        return [emit("Gemm", dz, p.r, xs[0])], [dz]
+        k, *extra = xs
+        dz = state[0] * k
+        return [emit("Gemm", dz, p.r, *extra)], [dz]
 
-    (h0,), (dz,) = scan(step, [dh], [extra, k], reverse=not p.reverse)
+    (h0,), (dz,) = scan(step, [dh], [k, *extra], reverse=not p.reverse)
     return _finish(p, dz, p.rows(), h0)

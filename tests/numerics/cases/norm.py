@@ -87,6 +87,10 @@ CASES = [
      "kink": True},
     {"op": "BatchNormalization", "inputs": _batch(2, 3, 4), "wrt": [0, 1, 2], "outputs": 3,
      "attrs": {"training_mode": 1, "momentum": 0.7}, "kink": True, "torch": _trained(0.7)},
+    {"op": "LayerNormalization", "inputs": [_n(2, 3, 4), _p(4), _n(4)], "outputs": 3,
+     "torch": lambda t, x, w, b: (
+         t.nn.functional.layer_norm(x, (4,), w, b), x.mean(-1, keepdim=True),
+         1 / (x.var(-1, correction=0, keepdim=True) + 1e-5).sqrt())},
     *({"op": "LayerNormalization", "inputs": [_n(2, 3, 4), _p(*s), *bias], "attrs": attrs,
        "torch": _layer(attrs.get("axis", -1))}
       for s, attrs in [((4,), {}), ((3, 4), {"axis": 1}), ((3, 4), {"axis": -2}),
