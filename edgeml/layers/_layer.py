@@ -228,12 +228,11 @@ class Layer:
         return self.__dict__.setdefault("_regularizers", [])  # type: ignore[no-any-return]
 
     def _add_penalties(self, graph: Graph, result: Any) -> None:
-        if not graph.training:
-            return
         activity = regularizers.get(getattr(self, "activity_regularizer", None))
         if activity is not None:
             for y in leaves(result):  # as a mean over the batch: its size makes no difference
-                self.add_loss(activity(y) * (1.0 / y.static_shape[0]))
+                if y.shape is not None and isinstance(y.shape[0], int):  # else: being built
+                    self.add_loss(activity(y) * (1.0 / y.shape[0]))
         before = self.__dict__.get("_penalized")
         if before is None or before() is not graph:  # once, however often the layer is used
             self._penalized = weakref.ref(graph)

@@ -158,11 +158,13 @@ def _compacted(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         The sequences, their lengths (int32), and for each step the place of the last step that
         counts up to it: its output is what Keras has there.
     """
-    steps = int(x.static_shape[1])
+    steps, features = x.known_shape[1:]
+    if isinstance(steps, str):
+        raise ShapeError("the number of steps must be known to leave out some by a mask")
     counted = ops.cast(mask, np.int64)
     rank = counted * np.arange(steps, 0, -1, dtype=np.int64)
     _, order = ops.top_k(ops.cast(rank, np.float32), steps, 1)
-    wide = ops.expand_dims(order, -1) * np.ones((1, 1, x.static_shape[2]), np.int64)
+    wide = ops.expand_dims(order, -1) * np.ones((1, 1, int(features)), np.int64)
     lengths = ops.cast(ops.sum(counted, 1), np.int32)
     place = ops.maximum(ops.cumsum(ops.cast(counted, np.int32), 1) - np.int32(1), np.int32(0))
     return ops.take_along_axis(x, wide, 1), lengths, ops.cast(place, np.int64)

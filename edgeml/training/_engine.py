@@ -6,6 +6,7 @@ import copy
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,37 @@ Array = np.ndarray[Any, Any]
 Trace = Callable[[Batch, bool], Traced]
 
 _SESSIONS = 4  # full and last partial batch, to train and to evaluate
+
+
+@dataclass
+class Result:
+    """What a model made of a batch; the arrays are overwritten by the next step.
+
+    Args:
+        loss: The loss.
+        outputs: The model's outputs.
+        losses: The loss of each output, by name, when there are several.
+        masks: Which steps of an output count, by its number, where it is masked.
+    """
+
+    loss: float
+    outputs: list[Array]
+    losses: dict[str, float]
+    masks: dict[int, Array]
+
+    @classmethod
+    def of(cls, results: Mapping[str, Array]) -> Result:
+        """Return the result among what a step returned."""
+        kinds: dict[str, dict[str, Array]] = {"output": {}, "loss": {}, "mask": {}}
+        for key, value in results.items():
+            kind, _, name = key.partition("/")
+            if name:
+                kinds[kind][name] = value
+        return cls(
+            results["loss"].item(), list(kinds["output"].values()),
+            {name: value.item() for name, value in kinds["loss"].items()},
+            {int(i): value for i, value in kinds["mask"].items()},
+        )  # fmt: skip
 
 
 class Engine:
@@ -60,8 +92,8 @@ class Engine:
                 self._decay = np.repeat(np.array(chosen, np.float32), self.state.sizes)
         self.micro_step = 0
 
-    def train(self, batch: Batch, number: int = 0) -> tuple[float, list[Array]]:
-        """Do one step; return the loss before it and the model's outputs.
+    def train(self, batch: Batch, number: int = 0) -> Result:
+        """Do one step; return what the model made of the batch before it.
 
         Raises:
             NonFinite: data, loss or gradient hold NaN or infinity; the state is as it was.
@@ -87,13 +119,13 @@ class Engine:
         self.micro_step += 1
         if apply:
             optimizer.iterations += 1
-        return loss, outputs_of(results)
+        return Result.of(results)
 
-    def evaluate(self, batch: Batch) -> tuple[float, list[Array]]:
-        """Return loss and outputs of a batch, without training."""
+    def evaluate(self, batch: Batch) -> Result:
+        """Return what the model makes of a batch, without training."""
         feeds = feeds_of(batch)
         results = self._compiled(batch, feeds, False).run(feeds, {"seed": (0, 0)})
-        return float(results["loss"]), outputs_of(results)
+        return Result.of(results)
 
     def proto(self, batch: Batch, training: bool = True) -> Any:
         """Return the ModelProto of the step for batches like this."""
@@ -161,11 +193,6 @@ def feeds_of(batch: Batch) -> dict[str, Array]:
     if weight is not None:
         feeds["sample_weight"] = weight
     return feeds
-
-
-def outputs_of(results: Mapping[str, Array]) -> list[Array]:
-    """Return the model's outputs among a step's results."""
-    return [value for name, value in results.items() if name.startswith("output/")]
 
 
 def fresh(optimizer: Optimizer) -> Optimizer:

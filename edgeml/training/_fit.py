@@ -15,7 +15,7 @@ from edgeml import metrics as metrics_module
 from edgeml.callbacks import Callback, CallbackList
 from edgeml.callbacks._history import History
 from edgeml.errors import TrainingError
-from edgeml.training._engine import Engine
+from edgeml.training._engine import Engine, Result
 from edgeml.training._inputs import Batch, Data
 from edgeml.training._progress import ProgressBar
 
@@ -38,44 +38,53 @@ class Scores:
     Args:
         metrics: For each output, its metrics.
         prefix: ``"val_"`` for validation.
+        outputs: Names of the outputs, when there are several: their metrics start with them.
     """
 
     metrics: Sequence[Sequence[metrics_module.Metric]]
     prefix: str = ""
-    _loss: float = 0.0
+    outputs: Sequence[str] = ()
+    _losses: dict[str, float] = field(default_factory=dict)
     _count: float = 0.0
 
     def reset(self) -> None:
         """Start a new pass."""
-        self._loss = self._count = 0.0
-        for metric in self._all():
+        self._losses, self._count = {"loss": 0.0}, 0.0
+        for metric in itertools.chain(*self.metrics):
             metric.reset_state()
 
-    def add(self, loss: float, outputs: Sequence[Array], batch: Batch) -> None:
+    def add(self, result: Result, batch: Batch) -> None:
         """Count a batch; weights are the loss's alone, as in Keras."""
         arrays, targets, _ = batch
         size = len(next(iter(arrays.values())))
-        self._loss += loss * size
         self._count += size
-        for y, output, own in zip(targets, outputs, self.metrics, strict=False):
+        parts = {f"{name}_loss": value for name, value in result.losses.items()}
+        for name, value in {"loss": result.loss, **parts}.items():
+            self._losses[name] = self._losses.get(name, 0.0) + value * size
+        each = zip(targets, result.outputs, self.metrics, strict=False)
+        for i, (y, output, own) in enumerate(each):
+            mask = result.masks.get(i)
+            if own and mask is not None and y.shape[: mask.ndim] == mask.shape:
+                y, output = y[mask], output[mask]
             for metric in own:
                 metric.update_state(y, output)
 
     def result(self) -> dict[str, float]:
-        """Return the loss and each metric, by name."""
-        found = {"loss": self._loss / max(self._count, 1.0)}
-        for metric in self._all():
-            value = metric.result()
-            name = metric.name
-            number = 1
-            while name in found:
-                number += 1
-                name = f"{metric.name}_{number}"
-            found[name] = float(value) if np.ndim(value) == 0 else value
+        """Return the losses and each metric, by name."""
+        found: dict[str, Any] = {
+            name: total / max(self._count, 1.0) for name, total in self._losses.items()
+        }
+        for i, own in enumerate(self.metrics):
+            output = f"{self.outputs[i]}_" if len(self.outputs) > 1 else ""
+            for metric in own:
+                value = metric.result()
+                name = first = output + metric.name
+                number = 1
+                while name in found:
+                    number += 1
+                    name = f"{first}_{number}"
+                found[name] = float(value) if np.ndim(value) == 0 else value
         return {self.prefix + name: value for name, value in found.items()}
-
-    def _all(self) -> list[metrics_module.Metric]:
-        return [metric for own in self.metrics for metric in own]
 
 
 @dataclass
@@ -104,7 +113,7 @@ def run(model: Fitted, engine: Engine, scores: Scores, validation: Scores, plan:
     params = {"epochs": plan.epochs, "steps": steps, "verbose": plan.verbose}
     bar = ProgressBar(plan.verbose)
     callbacks = CallbackList(
-        [plan.history, *plan.callbacks, bar], model=model, params=params,
+        [*plan.callbacks, plan.history, bar], model=model, params=params,
         loop=getattr(_thread, "loop", None),
     )  # fmt: skip
     model.stop_training = False
@@ -136,8 +145,7 @@ def _epoch(
         if plan.check is not None:
             plan.check(weighted)
         callbacks.on_train_batch_begin(number)
-        loss, outputs = engine.train(weighted, number)
-        scores.add(loss, outputs, weighted)
+        scores.add(engine.train(weighted, number), weighted)
         callbacks.on_train_batch_end(number, scores.result() if callbacks.wants_logs else None)
         number += 1
         if model.stop_training:
@@ -156,8 +164,7 @@ def evaluate(
     if callbacks is not None:
         callbacks.on_test_begin()
     for batch in data.batches(None):
-        loss, outputs = engine.evaluate(batch)
-        scores.add(loss, outputs, batch)
+        scores.add(engine.evaluate(batch), batch)
         seen = True
     if not seen:
         raise data.empty()

@@ -290,8 +290,8 @@ class Model(Layer):
             verbose=verbose, callbacks=listed(callbacks), seed=seed, class_weight=class_weight,
             check=self._check_batch if data.streamed else None,
         )  # fmt: skip
-        scores = Scores(self._resolved[0])
-        checking = Scores(self._resolved[1], "val_")
+        scores = self._scores()
+        checking = self._scores(1, "val_")
         self.history = run(self, engine, scores, checking, plan)
         return self.history
 
@@ -400,6 +400,16 @@ class Model(Layer):
 
         self._resolved = (resolve(), resolve())
 
+    def _scores(self, which: int = 0, prefix: str = "") -> Scores:
+        """Return what counts losses and metrics: of training (0) or validation (1)."""
+        return Scores(self._resolved[which], prefix, self._unique_names(len(self._output_shapes)))
+
+    def _unique_names(self, count: int) -> list[str]:
+        """Return a name for each output that a model has when it runs."""
+        names = self.output_names
+        unique = len(set(names)) == count == len(names)
+        return names if unique else [f"output_{i}" for i in range(count)]
+
     def _trace_step(self, batch: Batch, training: bool) -> Traced:
         """Trace the forward pass and the loss for batches like this one."""
         arrays, targets, weight = batch
@@ -416,11 +426,12 @@ class Model(Layer):
                 if weight is not None
                 else None
             )
-            loss = self._total_loss(graph, ys, outputs, w)
+            loss, parts = self._total_loss(graph, ys, outputs, w)
         return Traced(
             graph, list(graph.inputs), outputs, loss,
             {t.parameter: t for t in graph.parameters},
-            {t.parameter: new for t, new in graph.updates.items()} if training else {},
+            {t.parameter: new for t, new in graph.updates.items()} if training else {}, parts,
+            {i: graph.masks[y] for i, y in enumerate(outputs) if y in graph.masks},
         )  # fmt: skip
 
     def build_from(self, shapes: Mapping[str, tuple[tuple[int, ...], Any]]) -> None:
@@ -443,28 +454,31 @@ class Model(Layer):
 
     def _total_loss(
         self, graph: Graph, ys: Sequence[Tensor], outputs: Sequence[Tensor], weight: Tensor | None
-    ) -> Tensor:
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss, and that of each output by name when there are several."""
         if len(self._losses) == 1 < len(outputs):
             chosen = self._losses * len(outputs)
         else:
             chosen = self._losses
         if len(ys) != len(outputs) and any(loss is not None for loss in chosen):
             raise DataError(f"the model has {len(outputs)} outputs, received {len(ys)} targets")
-        found, weights = [], []
-        scale = self._by_output(self._loss_weights)
+        found, weights = {}, []
+        scale, names = self._by_output(self._loss_weights), self._unique_names(len(outputs))
         for i, (loss, y, output) in enumerate(zip(chosen, ys, outputs, strict=False)):
             if loss is None:
                 continue
-            found.append(loss(y, output, weight))
+            found[names[i]] = loss(y, output, weight)
             weights.append(float(scale[i]) if i < len(scale) and scale[i] is not None else 1.0)
-        total = [weighted_total(found, weights)] if found else []
+        total = [weighted_total(list(found.values()), weights)] if found else []
         total += graph.losses
         if not total:
             raise TrainingError("there is no loss: give one to compile(), or use layer.add_loss()")
         value = total[0]
         for term in total[1:]:
             value = value + term
-        return emit("Reshape", value, np.array([], np.int64)) if value.shape != () else value
+        if value.shape != ():
+            value = emit("Reshape", value, np.array([], np.int64))
+        return value, found if len(outputs) > 1 else {}
 
     def train_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None) -> dict[str, float]:
         """Do one step on one batch; return loss and metrics of that batch."""
@@ -473,9 +487,9 @@ class Model(Layer):
         engine = self._prepare(data)
         batch = data.head()
         self._check_batch(batch)
-        scores = Scores(self._resolved[0])
+        scores = self._scores()
         scores.reset()
-        scores.add(*engine.train(batch), batch)
+        scores.add(engine.train(batch), batch)
         return scores.result()
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None) -> dict[str, float]:
@@ -488,7 +502,7 @@ class Model(Layer):
         """Return loss and metrics on data, by name."""
         data = self._data(x, y, sample_weight, batch_size)
         engine = self._prepare(data)
-        return evaluate(engine, data, Scores(self._resolved[1]))
+        return evaluate(engine, data, self._scores(1))
 
     def predict(self, x: Any, batch_size: int = 256) -> Any:
         """Return the outputs for all examples of `x`.

@@ -33,6 +33,10 @@ class Traced:
     """The initializers, by the key under which the state holds them."""
     states: dict[Hashable, Tensor] = field(default_factory=dict)
     """New values of running statistics and the like, by key."""
+    losses: dict[str, Tensor] = field(default_factory=dict)
+    """The loss of each output, by its name, when there are several."""
+    masks: dict[int, Tensor] = field(default_factory=dict)
+    """Which steps count, by the number of the output."""
 
 
 def build_step(
@@ -67,6 +71,8 @@ def build_step(
                     results[f"new/other/{i}"] = traced.states.get(key, old)
     if traced.loss is not None:
         results["loss"] = traced.loss
+    results |= {f"loss/{name}": value for name, value in traced.losses.items()}
+    results |= {f"mask/{i}": mask for i, mask in traced.masks.items()}
     results |= {f"output/{i}": y for i, y in enumerate(traced.outputs)}
     graph.outputs = results
     graph.replace(known)

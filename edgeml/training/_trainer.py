@@ -151,8 +151,7 @@ class Trainer:
         batch = self._data(x, y, sample_weight, 2**31 - 1).head()
         engine = self._prepare(batch)
         self._check_labels(batch[1])
-        loss, _ = engine.train(batch, self.batch)
-        return loss
+        return engine.train(batch, self.batch).loss
 
     def gradients(self, x: Any, y: Any, sample_weight: Any = None) -> dict[str, Array]:
         """Return the gradient of the loss on one batch, by initializer, in the file's layout."""
