@@ -38,6 +38,8 @@ def open_session(
     options.intra_op_num_threads = threads or cores()
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # its errors come as exceptions
+    # Planned as one block, the memory around a loop is taken beside what the loop takes itself.
+    options.enable_mem_pattern = all(node.op_type != "Scan" for node in model.graph.node)
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
     options.add_session_config_entry("session.force_spinning_stop", "1")
     with translated(name, loading=True):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgeml.errors import ModelFormatError, ModelNotFound
+from edgeml.errors import ModelFormatError
 from edgeml.graph._infer import onnx, plain, to_dtype, to_elem_type
 from edgeml.graph._ir import Array, Graph, Node, Shape, Tensor
+from edgeml.runtime._load import resolve
 
 _FOLD = 4096  # shape arithmetic is on small arrays; weights are never folded
 
@@ -56,6 +56,8 @@ def from_onnx(
 def read_proto(model: Any) -> Any:
     """Return the ModelProto of a file, raised to opset 18 or newer, local functions inlined.
 
+    Files are named as for `edgeml.load`: a path, ``"edgeml:NAME"`` or a URL.
+
     Raises:
         ModelNotFound: there is no such file.
         ModelFormatError: the file is no model, or cannot be raised.
@@ -66,9 +68,7 @@ def read_proto(model: Any) -> Any:
 def _load(model: Any) -> tuple[Any, str]:
     if not isinstance(model, (str, os.PathLike)):
         return model, model.graph.name or "the model"
-    path = Path(model)
-    if not path.is_file():
-        raise ModelNotFound(f"there is no model file {path}", path=str(path))
+    path = resolve(model)
     try:
         proto = onnx().load(str(path))
     except Exception as error:
@@ -130,7 +130,9 @@ class _Reader:
         for node in proto.node:
             self.node(node, known)
         for info in proto.output:
-            graph.outputs[info.name] = known[info.name]
+            made = graph.outputs[info.name] = known[info.name]
+            if made.shape is None:  # what ONNX cannot infer the file may know
+                made.shape = self._input_type(info)[1]
 
     def _input_type(self, info: Any) -> tuple[Any, Shape]:
         tensor = info.type.tensor_type
@@ -229,7 +231,8 @@ def _control_flow(
 ) -> list[tuple[Any, Shape]]:
     made = [(x.dtype, x.shape) for x in bodies[0].outputs.values()]
     if proto.op_type == "If":
-        return made[: len(proto.output)]
+        other = [x.shape for x in bodies[1].outputs.values()]
+        return [(dtype, _either(a, b)) for (dtype, a), b in zip(made, other, strict=True)]
     if proto.op_type == "Loop":
         state = len(inputs) - 2
         made = made[1:]
@@ -245,6 +248,13 @@ def _control_flow(
         axis = axes[i] if axes else 0
         found.append((dtype, None if shape is None else (*shape[:axis], steps, *shape[axis:])))
     return found
+
+
+def _either(a: Shape, b: Shape) -> Shape:
+    """Return what two shapes have in common."""
+    if a is None or b is None or len(a) != len(b):
+        return None
+    return tuple(m if m == n else f"{m}|{n}" for m, n in zip(a, b, strict=True))
 
 
 def _constant(proto: Any) -> Array:
@@ -504,7 +514,11 @@ def _is_constant(tensor: Tensor) -> bool:
 
 def _constants_within(body: Graph) -> list[Tensor]:
     found = [x for node in body.nodes for x in node.uses() if _is_constant(x)]
-    return found + [x for x in body.outputs.values() if _is_constant(x)]
+    found += [x for x in body.outputs.values() if _is_constant(x)]
+    for node in body.nodes:
+        for inner in node.subgraphs():
+            found += _constants_within(inner)
+    return found
 
 
 def _info(name: str, tensor: Tensor) -> Any:

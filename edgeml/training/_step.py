@@ -12,7 +12,7 @@ import numpy as np
 from edgeml import ops
 from edgeml.errors import TrainingError
 from edgeml.graph import Graph, Node, Tensor, emit, emit_many, gradients, live_nodes
-from edgeml.graph._execute import open_session
+from edgeml.graph._execute import open_session, shrinking
 from edgeml.optimizers import Optimizer
 from edgeml.runtime._errors import translated
 from edgeml.training._state import State
@@ -204,6 +204,9 @@ class Step:
         self.trains = any(node.name == "gradient_norm" for node in self._session.get_outputs())
         self._sort_inputs()
         self._bindings = [self._bind(0), self._bind(1)]
+        # The first run finds out what memory is needed when; from the second on it is one block,
+        # for which the first one's pieces must be gone.
+        self._options: Any = shrinking()
 
     def _sort_inputs(self) -> None:
         held = set(self._state.vectors) | {f"other/{i}" for i in range(len(self._state.others))}
@@ -264,7 +267,8 @@ class Step:
         for name, scalar in self._scalars.items():
             scalar[...] = scalars[name.removeprefix("scalar/")]
         with translated("the training step"):
-            self._session.run_with_iobinding(binding)
+            self._session.run_with_iobinding(binding, self._options)
+        self._options = None
         return self._results
 
 

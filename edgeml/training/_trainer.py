@@ -27,8 +27,8 @@ from edgeml.training._features import Cut, compute, cut
 from edgeml.training._files import write_atomically
 from edgeml.training._fit import Plan, Scores, evaluate, listed, off_loop, refuse_on_loop, run
 from edgeml.training._inputs import Batch, Data
-from edgeml.training._memory import largest_batch, peak_bytes, state_bytes
-from edgeml.training._parts import metric
+from edgeml.training._memory import largest_batch, step_bytes
+from edgeml.training._parts import check_classes, metric
 from edgeml.training._quantized import quantized, with_masters
 from edgeml.training._select import find_groups, select, untied
 from edgeml.training._step import Traced
@@ -222,6 +222,7 @@ class Trainer:
         engine = self._prepare(head)
         if data.targets is not None:
             self._check_labels(data.targets)
+            check_classes(self.loss, data.targets[0])
         if self.cache_features:
             data = self._with_features(data)
             engine = self._prepare(data.head())
@@ -406,10 +407,11 @@ class Trainer:
             raise DataError("training needs targets: y is missing")
 
     def predicted_memory(self, x: Any, y: Any) -> int:
-        """Return about how many bytes a step on a batch like this takes; nothing is run.
+        """Return about how many bytes the process grows with batches like this; nothing is run.
 
-        Counted are the step's tensors and constants, parameters and optimizer state; not the
-        interpreter and the runtime themselves.
+        Counted are a session, the step's tensors and constants, parameters and optimizer state;
+        not the interpreter and the runtime's libraries. Of models that were measured most grew by
+        0.8 to 1.1 times as much; the farthest were a GRU with 1.5 and a depthwise CNN with 0.7.
         """
         batch = self._data(x, y, None, 2**31 - 1).head()
         return _bytes_of(self._prepare(batch), batch)
@@ -584,7 +586,7 @@ def _as_classes(prediction: Tensor, y: Tensor, loss: Any) -> Tensor:
 
 
 def _bytes_of(engine: Engine, batch: Batch) -> int:
-    return peak_bytes(engine.graph(batch)) + state_bytes(engine.state)
+    return step_bytes(engine.graph(batch), engine.state)
 
 
 def _write(file: Any, content: bytes) -> None:

@@ -192,7 +192,7 @@ def test_memory_limit_makes_small_steps_of_the_same_gradient(path, caplog):
 
     free = train(None)
     need = free.predicted_memory(X[:64], Y[:64])
-    tight = train(int(need * 0.6))
+    tight = train((free.predicted_memory(X[:32], Y[:32]) + need) // 2)
     assert "accumulated" in caplog.text
     assert tight.predicted_memory(X[:32], Y[:32]) < need
     np.testing.assert_allclose(tight.predict(X[:8]), free.predict(X[:8]), rtol=1e-4, atol=1e-6)

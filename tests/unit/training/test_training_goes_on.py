@@ -38,7 +38,7 @@ def path(model, tmp_path):
 
 def test_a_second_fit_within_a_memory_limit_goes_on(path, tmp_path):
     free = Trainer(path, loss=SCCE, optimizer="adam")
-    limit = int(free.predicted_memory(X[:32], Y[:32]) * 0.4)
+    limit = free.predicted_memory(X[:8], Y[:8]) + 1000
     once, twice = (Trainer(path, loss=SCCE, optimizer="adam", memory_limit=limit) for _ in "ab")
     expected = once.fit(X, Y, epochs=3, verbose=0).history["loss"]
     received = twice.fit(X, Y, epochs=1, verbose=0).history["loss"]
@@ -55,7 +55,7 @@ def test_a_second_fit_within_a_memory_limit_goes_on(path, tmp_path):
 
 def test_a_smaller_batch_within_the_limit_keeps_what_was_learned(path):
     free = Trainer(path, loss=SCCE)
-    limit = int(free.predicted_memory(X[:32], Y[:32]) * 0.4)
+    limit = free.predicted_memory(X[:8], Y[:8]) + 1000
     trainer = Trainer(path, loss=SCCE, optimizer="adam", memory_limit=limit)
     trainer.fit(X, Y, epochs=2, verbose=0)
     before, count = trainer.predict(X), trainer.optimizer.iterations
