@@ -121,6 +121,14 @@ class Engine:
             optimizer.iterations += 1
         return Result.of(results)
 
+    def prepare(self, batch: Batch) -> None:
+        """Compile the step for batches like this; what cannot be trained is known then.
+
+        Raises:
+            NoGradient: an operator on the way to a parameter has no gradient rule.
+        """
+        self._compiled(batch, feeds_of(batch), True)
+
     def evaluate(self, batch: Batch) -> Result:
         """Return what the model makes of a batch, without training."""
         feeds = feeds_of(batch)

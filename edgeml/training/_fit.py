@@ -14,7 +14,7 @@ import numpy as np
 from edgeml import metrics as metrics_module
 from edgeml.callbacks import Callback, CallbackList
 from edgeml.callbacks._history import History
-from edgeml.errors import TrainingError
+from edgeml.errors import ConfigError, DataError, TrainingError
 from edgeml.training._engine import Engine, Result
 from edgeml.training._inputs import Batch, Data
 from edgeml.training._progress import ProgressBar
@@ -106,6 +106,15 @@ class Plan:
     check: Callable[[Batch], None] | None = None
     history: History = field(default_factory=History)
 
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 0), ("initial_epoch", 0), ("validation_freq", 1),
+                            ("steps_per_epoch", 1)):  # fmt: skip
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ConfigError(f"{name}: expected at least {least}, received {value!r}")
+        if self.class_weight is not None:
+            check_class_weight(self.class_weight)
+
 
 def run(model: Fitted, engine: Engine, scores: Scores, validation: Scores, plan: Plan) -> History:
     """Train; return the history."""
@@ -117,6 +126,8 @@ def run(model: Fitted, engine: Engine, scores: Scores, validation: Scores, plan:
         loop=getattr(_thread, "loop", None),
     )  # fmt: skip
     model.stop_training = False
+    if plan.initial_epoch < plan.epochs:  # a model that cannot be trained fails before the start
+        engine.prepare(with_class_weight(plan.data.head(), plan.class_weight))
     callbacks.on_train_begin()
     try:
         for epoch in range(plan.initial_epoch, plan.epochs):
@@ -179,10 +190,36 @@ def with_class_weight(batch: Batch, weights: Mapping[int, float] | None) -> Batc
     if not weights:
         return batch
     arrays, targets, weight = batch
+    if len(targets) != 1:
+        raise DataError(f"class_weight is for one output, and there are {len(targets)} targets")
     y = targets[0]
-    labels = y.argmax(-1) if y.ndim > 1 and y.shape[-1] > 1 else y.reshape(len(y))
+    wide = y.ndim > 1 and y.shape[-1] > 1
+    if y.ndim > 2 or (wide and not np.allclose(y.sum(-1), 1.0, atol=1e-3)):
+        raise DataError(
+            f"class_weight needs one class for each example: y of the shape {y.shape} holds "
+            "neither class numbers nor one-hot rows; use sample_weight"
+        )
+    labels = y.argmax(-1) if wide else y.reshape(len(y))
     found = np.array([weights.get(int(label), 1.0) for label in labels], np.float32)
     return arrays, targets, found if weight is None else found * weight
+
+
+def check_class_weight(weights: Any) -> None:
+    """Check that weights are by class number.
+
+    Raises:
+        ConfigError: they are not, or one is negative or not finite.
+    """
+    if not isinstance(weights, Mapping):
+        raise ConfigError(
+            f"class_weight: expected a dict such as {{0: 1.0, 1: 5.0}}, received {weights!r}"
+        )
+    for label, weight in weights.items():
+        if not isinstance(label, (int, np.integer)) or not (np.isfinite(weight) and weight >= 0):
+            raise ConfigError(
+                f"class_weight: expected class numbers and weights of at least 0, received "
+                f"{label!r}: {weight!r}"
+            )
 
 
 def listed(callbacks: Any) -> list[Any]:

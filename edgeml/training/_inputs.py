@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeml.errors import DataError, NonFinite, ShapeError
+from edgeml.errors import ConfigError, DataError, NonFinite, ShapeError
 
 Array = np.ndarray[Any, Any]
 Batch = tuple[dict[str, Array], list[Array], Array | None]
@@ -74,8 +74,11 @@ class Data:
     output_names: Sequence[str] = ()
 
     def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ConfigError(f"batch_size: expected at least 1, received {self.batch_size!r}")
         self.streamed = _is_stream(self.x)
         self._once = self.streamed and iter(self.x) is self.x
+        self._head: Batch | None = None
         self._seen: list[Any] = []
         """What `head` took of an iterator, which does not give it again."""
         if self.streamed:
@@ -111,15 +114,19 @@ class Data:
         return None if self.streamed else self._targets
 
     def head(self) -> Batch:
-        """Return one batch, to learn the shapes from; a dataset does not count it as a pass."""
-        if self.streamed and hasattr(self.x, "peek"):
+        """Return the first batch, to learn the shapes from; it is read once, and is no pass."""
+        if self._head is None:
+            self._head = self._first()
+        return self._head
+
+    def _first(self) -> Batch:
+        if self.streamed and hasattr(self.x, "peek"):  # a dataset: no random state moves on
             return self._from_stream(self.x.peek())
-        if self._once and not self._seen:
+        if self._once:
             self._seen = list(itertools.islice(self.x, 1))
-        if self._seen:
-            return self._from_stream(self._seen[0])
-        if hasattr(self.x, "peek"):  # a dataset: no random state moves on
-            return self._from_stream(self.x.peek())
+            if self._seen:
+                return self._from_stream(self._seen[0])
+            raise self.empty()
         for batch in self.batches(None):
             return batch
         raise self.empty()

@@ -10,6 +10,11 @@ import numpy as np
 from edgeml import metrics as metrics_module
 from edgeml.errors import DataError
 from edgeml.graph._tree import map_leaves
+from edgeml.losses import (
+    BinaryCrossentropy,
+    CategoricalCrossentropy,
+    SparseCategoricalCrossentropy,
+)
 
 Array = np.ndarray[Any, Any]
 
@@ -26,13 +31,20 @@ def metric(item: Any, loss: str, y: Array | None, shape: Sequence[int]) -> metri
 
 
 def check_classes(loss: Any, y: Array) -> None:
-    """One class only teaches a classifier nothing but to say so always."""
-    if "crossentropy" not in getattr(loss, "name", "") or len(y) < 2:
+    """One class only teaches a classifier nothing but to say so always.
+
+    Raises:
+        DataError: all examples have the same class.
+    """
+    kinds = (BinaryCrossentropy, CategoricalCrossentropy, SparseCategoricalCrossentropy)
+    if not isinstance(loss, kinds) or len(y) < 2:
         return
-    labels = y.argmax(-1) if y.ndim > 1 and y.shape[-1] > 1 else y.reshape(len(y), -1)
-    if np.all(labels == labels[:1]):
+    labels = y.argmax(loss.axis) if isinstance(loss, CategoricalCrossentropy) else y
+    if isinstance(loss, SparseCategoricalCrossentropy):
+        labels = labels[labels != loss.ignore_class]
+    if labels.size and np.all(labels == labels.flat[0]):
         raise DataError(
-            f"all {len(y)} examples have the class {labels.ravel()[0]}: a classifier needs "
+            f"all {len(y)} examples have the class {labels.flat[0]}: a classifier needs "
             "examples of at least two classes"
         )
 
