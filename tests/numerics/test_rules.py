@@ -153,5 +153,7 @@ def test_second_derivative_matches_finite_differences(case):
 
 def test_every_rule_has_a_case():
     tested = {case["op"] for case in CASES}
-    known = {op for op, how in supported_ops().items() if how in ("rule", "lowered")}
+    # Other domains have the rules of examples, when those ran in this process.
+    known = {op for op, how in supported_ops().items()
+             if how in ("rule", "lowered") and "::" not in op}  # fmt: skip
     assert known - tested == set()
