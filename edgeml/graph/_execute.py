@@ -17,6 +17,7 @@ def open_session(
     name: str = "the graph",
     delegate: str = "cpu",
     spin: bool = False,
+    plan_memory: bool = True,
 ) -> Any:
     """Return an ``onnxruntime.InferenceSession`` of a ModelProto.
 
@@ -26,6 +27,9 @@ def open_session(
         name: What errors call the graph.
         delegate: Where it runs; ``"cpu"`` is the only one yet.
         spin: Whether its threads wait actively within a run; between runs they sleep.
+
+        plan_memory: Whether later runs take their memory as one block, as the first one's pieces
+            would fit into it: faster, for about twice the memory.
 
     Raises:
         DelegateError: there is no such delegate.
@@ -38,8 +42,7 @@ def open_session(
     options.intra_op_num_threads = threads or cores()
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # its errors come as exceptions
-    # Planned as one block, the memory around a loop is taken beside what the loop takes itself.
-    options.enable_mem_pattern = all(node.op_type != "Scan" for node in model.graph.node)
+    options.enable_mem_pattern = plan_memory
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
     options.add_session_config_entry("session.force_spinning_stop", "1")
     with translated(name, loading=True):
@@ -47,14 +50,6 @@ def open_session(
             model.SerializeToString(), options, providers=["CPUExecutionProvider"],
             disabled_optimizers=None if _has_fixed_kernels(model) else ["NchwcTransformer"],
         )  # fmt: skip
-
-
-def shrinking() -> Any:
-    """Return options of a run after which the runtime gives its free memory back."""
-    ort = require("onnxruntime", extra="cpu", purpose="Running a graph")
-    options = ort.RunOptions()
-    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-    return options
 
 
 def _has_fixed_kernels(model: Any) -> bool:

@@ -103,12 +103,22 @@ def _is_fused(node: Node, readers: Collection[str]) -> bool:
 # What was measured beside the tensors themselves: a session, and the allocator's gaps.
 _SESSION = 10_000_000
 _GAPS = 1.15
+# Below this many bytes runs take their memory as one block, which is faster, beside the pieces of
+# the first run; above, it matters more that memory is taken once.
+_PLANNED = 16_000_000
+
+
+def is_planned(peak: int) -> bool:
+    """Return whether a step that needs so many bytes takes them as one block."""
+    return peak < _PLANNED
 
 
 def step_bytes(graph: Graph, state: State) -> int:
     """Return about how much a process grows with a step: session, tensors and state."""
+    peak = peak_bytes(graph)
     constants = 2 * constant_bytes(graph)  # the runtime's, and those of the graph it came from
-    return _SESSION + constants + int(_GAPS * peak_bytes(graph)) + state_bytes(state)
+    tensors = int(peak * _GAPS) * (2 if is_planned(peak) else 1)
+    return _SESSION + constants + tensors + state_bytes(state)
 
 
 def state_bytes(state: State) -> int:

@@ -12,9 +12,10 @@ import numpy as np
 from edgeml import ops
 from edgeml.errors import TrainingError
 from edgeml.graph import Graph, Node, Tensor, emit, emit_many, gradients, live_nodes
-from edgeml.graph._execute import open_session, shrinking
+from edgeml.graph._execute import open_session
 from edgeml.optimizers import Optimizer
 from edgeml.runtime._errors import translated
+from edgeml.training._memory import is_planned, peak_bytes
 from edgeml.training._state import State
 
 Array = np.ndarray[Any, Any]
@@ -80,6 +81,7 @@ def build_step(
     if graph.seed is not None:
         graph.inputs.append(graph.seed)
     graph.metadata["edgeml.work"] = str(sum(map(_multiplications, live_nodes(results.values()))))
+    graph.metadata["edgeml.memory"] = str(peak_bytes(graph))
     return graph
 
 
@@ -164,7 +166,11 @@ _COPIED = 50_000
 
 def work(proto: Any) -> int:
     """Return about how many multiplications a step's matrix products and convolutions do."""
-    return sum(int(entry.value) for entry in proto.metadata_props if entry.key == "edgeml.work")
+    return _noted(proto, "edgeml.work")
+
+
+def _noted(proto: Any, key: str) -> int:
+    return sum(int(entry.value) for entry in proto.metadata_props if entry.key == key)
 
 
 def slot_names(optimizer: Optimizer) -> list[str]:
@@ -194,8 +200,9 @@ class Step:
         if threads is None and work(proto) < _SMALL:
             threads = 1
         self._session = open_session(
-            proto, threads=threads, name="the training step", delegate=delegate, spin=True
-        )
+            proto, threads=threads, name="the training step", delegate=delegate, spin=True,
+            plan_memory=is_planned(_noted(proto, "edgeml.memory")),
+        )  # fmt: skip
         self._results: dict[str, Array] = {}
         self._scalars: dict[str, Array] = {}
         self._fed: dict[str, Array] = {}
@@ -204,9 +211,6 @@ class Step:
         self.trains = any(node.name == "gradient_norm" for node in self._session.get_outputs())
         self._sort_inputs()
         self._bindings = [self._bind(0), self._bind(1)]
-        # The first run finds out what memory is needed when; from the second on it is one block,
-        # for which the first one's pieces must be gone.
-        self._options: Any = shrinking()
 
     def _sort_inputs(self) -> None:
         held = set(self._state.vectors) | {f"other/{i}" for i in range(len(self._state.others))}
@@ -267,8 +271,7 @@ class Step:
         for name, scalar in self._scalars.items():
             scalar[...] = scalars[name.removeprefix("scalar/")]
         with translated("the training step"):
-            self._session.run_with_iobinding(binding, self._options)
-        self._options = None
+            self._session.run_with_iobinding(binding)
         return self._results
 
 
