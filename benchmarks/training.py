@@ -1,15 +1,17 @@
 """Time and memory of training steps, against PyTorch eager with its fused optimizer.
 
-    python benchmarks/training.py [--quick] [--json FILE] [--only NAME] [--efficientnet FILE]
+    python benchmarks/training.py [--quick] [--json FILE] [--only NAME]
 
 Both sides do the whole step: forward, backward, Adam, and reading the loss. Rounds are
-interleaved; each is some tens of steps on the same data. Needs PyTorch: ``make oracles``.
+interleaved; each is some tens of steps on the same data. Needs PyTorch and Keras: ``make
+oracles``, and for TF.js ``npm install --prefix benchmarks/tfjs``.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
@@ -17,20 +19,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import _training_footprint
+import _training_lite0
 import numpy as np
 import torch
-from _report import Report, Row, compare, main
+from _report import Report, compare, main
 from _training_models import CASES, CLASSES, Case
 from torch import nn
 
 import edgeml
 from edgeml.platform import cores
-from edgeml.training import Trainer
 
 Array = np.ndarray[Any, Any]
 HERE = Path(__file__).resolve().parent
 LOSS = edgeml.losses.SparseCategoricalCrossentropy(from_logits=True)
-SHIPPED = HERE.parent / "edgeml" / "models" / "efficientnet_lite0_int8.onnx"
 
 
 def data_for(case: Case, count: int) -> tuple[Array, Array]:
@@ -77,15 +79,15 @@ def timed(run: Callable[[], None], steps: int) -> float:
 
 def pair(
     report: Report, name: str, ours: Callable[[], None], theirs: Callable[[], None], steps: int,
-    rounds: int, batch: int, target: float | None, note: str = "",
+    rounds: int, batch: int, target: float | None, peer_name: str = "PyTorch eager",
 ) -> None:  # fmt: skip
     mine, peer = [], []
     for _ in range(rounds):
         mine.append(timed(ours, steps))
         peer.append(timed(theirs, steps))
     compare(
-        report, f"{name}, batch {batch}", "training step", "ms", mine, peer, "PyTorch eager",
-        better="lower", target=target, threads=cores(), batch=batch, note=note,
+        report, f"{name}, batch {batch}", "training step", "ms", mine, peer, peer_name,
+        better="lower", target=target, threads=cores(), batch=batch,
     )  # fmt: skip
 
 
@@ -107,143 +109,60 @@ def step_times(report: Report, args: argparse.Namespace) -> None:
             )  # fmt: skip
 
 
-class TorchLite0Tail(nn.Module):
-    """The last block of EfficientNet-Lite0 as Trainer trains it: last:4."""
+def keras_steps(x: Array, y: Array) -> Callable[[], None]:
+    """Return the MLP's epoch in Keras 3, on PyTorch."""
+    os.environ["KERAS_BACKEND"] = "torch"
+    import keras
 
-    def __init__(self, classes: int) -> None:
-        super().__init__()
-        self.depthwise = nn.Conv2d(1152, 1152, 3, padding=1, groups=1152)
-        self.project = nn.Conv2d(1152, 320, 1)
-        self.head = nn.Conv2d(320, 1280, 1)
-        self.fc = nn.Linear(1280, classes)
+    model = keras.Sequential([
+        keras.Input((64,)), keras.layers.Dense(128, activation="relu"),
+        keras.layers.Dense(128, activation="relu"), keras.layers.Dense(CLASSES),
+    ])  # fmt: skip
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(1e-3), loss)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the logits."""
-        y = self.project(nn.functional.relu6(self.depthwise(x)))
-        return self.fc(nn.functional.relu6(self.head(y)).mean((2, 3)))
+    def run() -> None:
+        model.fit(x, y, batch_size=32, verbose=0, shuffle=False)
+
+    run()
+    return run
 
 
-def efficientnet(report: Report, args: argparse.Namespace) -> None:
-    """The head on cached features, and the last block, of EfficientNet-Lite0."""
-    if args.only and args.only.lower() not in "efficientnet":
+def others(report: Report, args: argparse.Namespace) -> None:
+    """The MLP against Keras 3 and TF.js on WebAssembly, batch 32."""
+    case = CASES[0]
+    if args.only and args.only.lower() not in case.name.lower():
         return
-    rng = np.random.default_rng(0)
-    rounds = 3 if args.quick else 9
-    path = args.efficientnet or SHIPPED
-    integers = path == SHIPPED
-    count = 32
-    pictures = rng.integers(0, 255, (count, 3, 224, 224)).astype(np.uint8)
-    x = pictures if integers else (pictures.astype(np.float32) - 127.0) / 128.0
-    y = rng.integers(0, 1000, count)
-
-    start = time.perf_counter()
-    trainer = Trainer(path, loss="sparse_categorical_crossentropy", trainable="all")
-    trainer.step(x[:1], y[:1])
-    built = time.perf_counter() - start
-    report.add(Row("EfficientNet-Lite0, all layers", "graph, session and first step", "s", "lower",
-                   built, target=3.0, target_on="ours", threads=cores()))  # fmt: skip
-
-    head = Trainer(path, loss="sparse_categorical_crossentropy", trainable="head",
-                   cache_features=True)  # fmt: skip
-    head.fit(x, y, batch_size=32, verbose=0)
-    features = rng.standard_normal((32 * 20, 1280)).astype(np.float32)
-    labels = rng.integers(0, 1000, len(features))
-    batches = [(features[i : i + 32], labels[i : i + 32]) for i in range(0, len(features), 32)]
-    fc = torch_steps(nn.Linear(1280, 1000), features, labels, 32, False)
-    name = head._engine_names()[0]
-
-    def ours() -> None:
-        for part, label in batches:
-            head._engine.train(({name: part}, [label], None))  # type: ignore[union-attr]
-
-    pair(report, "EfficientNet-Lite0 head on cached features", ours, fc, len(batches), rounds, 32,
-         2.0)  # fmt: skip
-
-    tail = Trainer(path, loss="sparse_categorical_crossentropy", trainable="last:4",
-                   cache_features=True)  # fmt: skip
-    tail.fit(x, y, batch_size=32, verbose=0)
-    name = tail._engine_names()[0]
-    maps = np.abs(rng.standard_normal((64, 1152, 7, 7))).astype(np.float32)
-    many = rng.integers(0, 1000, len(maps))
-
-    def last_block() -> None:
-        for i in range(0, len(maps), 32):
-            tail._engine.train(({name: maps[i : i + 32]}, [many[i : i + 32]], None))  # type: ignore[union-attr]
-
-    pair(report, "EfficientNet-Lite0 last block, features cached", last_block,
-         torch_steps(TorchLite0Tail(1000), maps, many, 32, False), 2, rounds, 32, 0.7)  # fmt: skip
-
-
-_MEMORY = """
-import json, resource, sys
-def rss():
-    for line in open("/proc/self/status"):
-        if line.startswith("VmHWM"):
-            return int(line.split()[1]) / 1024
-sys.path.insert(0, {here!r})
-import numpy as np
-{imports}
-start = rss()
-{work}
-print(json.dumps([rss(), rss() - start]))
-"""
-
-_OURS = """
-from edgeml.training import Trainer
-import onnxruntime, onnx
-"""
-_OURS_WORK = """
-t = Trainer({path!r}, loss="sparse_categorical_crossentropy", trainable="last:4")
-rng = np.random.default_rng(0)
-x = rng.integers(0, 255, (32, 3, 224, 224)).astype({kind!r})
-for _ in range(3): t.step(x, rng.integers(0, 1000, 32))
-"""
-
-
-def memory(report: Report, args: argparse.Namespace) -> None:
-    """Peak memory of a process that trains the MLP, on both sides."""
-    if args.only and args.only.lower() not in "memory":
+    steps, rounds = 100, 5 if args.quick else 15
+    x, y = data_for(case, 32 * steps)
+    ours = our_steps(case.ours(), x, y, 32)
+    pair(report, case.name, ours, keras_steps(x, y), steps, rounds, 32, None,
+         peer_name="Keras 3 on PyTorch")  # fmt: skip
+    if not (HERE / "tfjs" / "node_modules").is_dir():
+        print("no TF.js: npm install --prefix benchmarks/tfjs", file=sys.stderr)
         return
-    mine = child(
-        "import edgeml, onnx, onnxruntime",
-        "from edgeml import layers\n"
-        "m = edgeml.Sequential([edgeml.Input((64,)), layers.Dense(128, activation='relu'), "
-        "layers.Dense(128, activation='relu'), layers.Dense(10)])\n"
-        "m.compile('adam', edgeml.losses.SparseCategoricalCrossentropy(from_logits=True))\n"
-        "m.fit(np.ones((640, 64), 'f4'), np.arange(640) % 10, verbose=0)",
-    )
-    peer = child(
-        "import torch; torch.set_num_threads(2)",
-        "m = torch.nn.Sequential(torch.nn.Linear(64, 128), torch.nn.ReLU(), torch.nn.Linear(128, "
-        "128), torch.nn.ReLU(), torch.nn.Linear(128, 10))\n"
-        "o = torch.optim.Adam(m.parameters(), fused=True)\n"
-        "x, y = torch.ones(32, 64), torch.arange(32) % 10\n"
-        "for _ in range(20):\n"
-        "    o.zero_grad(); l = torch.nn.functional.cross_entropy(m(x), y); l.backward(); o.step()",
-    )
-    compare(report, "MLP, whole process", "peak memory", "MB", [mine[0]], [peer[0]],
-            "PyTorch eager", better="lower", target=2.0,
-            note="peak resident memory, imports included")  # fmt: skip
-
-
-def child(imports: str, work: str) -> tuple[float, float]:
-    """Return peak memory in MB of a process of its own: whole, and from after the imports."""
-    code = _MEMORY.format(here=str(HERE), imports=imports, work=work)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    whole, net = json.loads(done.stdout.splitlines()[-1])
-    return whole, net
+    script = ["node", str(HERE / "tfjs" / "training.mjs"), str(steps), str(rounds)]
+    done = subprocess.run(script, capture_output=True, text=True, check=True)
+    mine = [timed(ours, steps) for _ in range(rounds)]
+    compare(
+        report, f"{case.name}, batch 32", "training step", "ms", mine,
+        json.loads(done.stdout.splitlines()[-1]), "TF.js wasm", better="lower", target=20.0,
+        threads=cores(), batch=32, note="a process of its own, before our rounds",
+    )  # fmt: skip
 
 
 def run(report: Report, args: argparse.Namespace) -> None:
     torch.set_num_threads(cores())
     step_times(report, args)
-    efficientnet(report, args)
-    memory(report, args)
+    others(report, args)
+    if not args.only or "efficientnet" in args.only.lower():
+        _training_lite0.run(report, args, lambda m, x, y: torch_steps(m, x, y, 32, False))
+    if not args.only or "memory" in args.only.lower():
+        _training_footprint.run(report)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", help="cases whose name holds this")
-    parser.add_argument("--efficientnet", type=Path, help="a float EfficientNet-Lite0 to train")
 
 
 if __name__ == "__main__":

@@ -58,9 +58,10 @@ class Scores:
         arrays, targets, _ = batch
         size = len(next(iter(arrays.values())))
         self._count += size
-        parts = {f"{name}_loss": value for name, value in result.losses.items()}
-        for name, value in {"loss": result.loss, **parts}.items():
-            self._losses[name] = self._losses.get(name, 0.0) + value * size
+        self._losses["loss"] += result.loss * size
+        for name, value in result.losses.items():
+            key = f"{name}_loss"
+            self._losses[key] = self._losses.get(key, 0.0) + value * size
         each = zip(targets, result.outputs, self.metrics, strict=False)
         for i, (y, output, own) in enumerate(each):
             mask = result.masks.get(i)

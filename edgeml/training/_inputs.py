@@ -246,21 +246,25 @@ def _common_length(arrays: Mapping[str, Array], targets: Sequence[Array], weight
 def check_finite(batch: Batch, number: int) -> None:
     """Raise NonFinite when a batch holds NaN or infinity; the message names batch and example."""
     arrays, targets, weight = batch
-    named = [(f"input {name!r}", a) for name, a in arrays.items()]
-    named += [("y", a) for a in targets] + (
-        [("sample_weight", weight)] if weight is not None else []
-    )
-    for label, array in named:
-        if array.dtype.kind != "f":
-            continue
-        # One pass, without a temporary: the sum of squares is finite only if all terms are.
-        flat = array.reshape(-1)
-        if not math.isfinite(np.dot(flat, flat)):
-            bad = np.argwhere(~np.isfinite(array))
-            if len(bad):
-                place = tuple(int(i) for i in bad[0])
-                raise NonFinite(
-                    f"batch {number}: {label} holds {array[place]} at {place}, {len(bad)} such "
-                    "values in all: clean the data, for instance with numpy.nan_to_num",
-                    batch=number, where=label, index=place,
-                )  # fmt: skip
+    given = [*arrays.values(), *targets] + ([] if weight is None else [weight])
+    if all(map(_is_finite, given)):
+        return
+    labels = [f"input {name!r}" for name in arrays] + ["y"] * len(targets) + ["sample_weight"]
+    for label, array in zip(labels, given, strict=False):
+        bad = np.argwhere(~np.isfinite(array))
+        if len(bad):
+            place = tuple(int(i) for i in bad[0])
+            raise NonFinite(
+                f"batch {number}: {label} holds {array[place]} at {place}, {len(bad)} such values "
+                "in all: clean the data, for instance with numpy.nan_to_num",
+                batch=number, where=label, index=place,
+            )  # fmt: skip
+
+
+def _is_finite(array: Array) -> bool:
+    """Return whether all is finite; large finite values may not look so."""
+    if array.dtype.kind != "f":
+        return True
+    # One pass, without a temporary: the sum of squares is finite only if all terms are.
+    flat = array.reshape(-1)
+    return math.isfinite(np.dot(flat, flat))

@@ -219,7 +219,7 @@ class Step:
             if node.name in held or node.name.startswith("parameter/"):
                 continue
             if node.name.startswith("scalar/") or node.name in ("seed", "apply"):
-                self._scalars[node.name] = np.zeros(tuple(node.shape), kind)
+                self._scalars[node.name.removeprefix("scalar/")] = np.zeros(tuple(node.shape), kind)
             elif math.prod(node.shape) < _COPIED:
                 self._fed[node.name] = np.zeros(tuple(node.shape), kind)
             else:
@@ -244,7 +244,7 @@ class Step:
             if f"parameter/{i}" in taken:
                 _bind_input(binding, f"parameter/{i}", array)
         for name, array in (self._scalars | self._fed).items():
-            _bind_input(binding, name, array)
+            _bind_input(binding, name if name in taken else f"scalar/{name}", array)
         for name, array in self._results.items():
             _bind_output(binding, name, array)
         return binding
@@ -269,9 +269,12 @@ class Step:
             kept.append(given)
             _bind_input(binding, name, given)
         for name, scalar in self._scalars.items():
-            scalar[...] = scalars[name.removeprefix("scalar/")]
-        with translated("the training step"):
+            scalar[...] = scalars[name]
+        try:
             self._session.run_with_iobinding(binding)
+        except Exception:
+            with translated("the training step"):
+                raise
         return self._results
 
 
