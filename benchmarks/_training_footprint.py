@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -90,10 +91,10 @@ def installed(*names: str) -> float:
             continue  # for another platform
         files = (Path(str(found.locate_file(f))) for f in found.files or ())
         total += sum(f.stat().st_size for f in files if f.is_file() and f.suffix != ".pyc")
-        for requirement in found.requires or ():
-            if "extra ==" not in requirement:
-                wanted.append("".join(c if c.isalnum() or c in "-_." else " " for c in requirement)
-                              .split()[0])  # fmt: skip
+        wanted += [
+            re.split(r"[^\w.-]", requirement)[0]
+            for requirement in found.requires or () if "extra ==" not in requirement
+        ]  # fmt: skip
     return total / 1e6
 
 
