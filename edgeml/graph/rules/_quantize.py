@@ -10,6 +10,7 @@ import numpy as np
 from edgeml.errors import NoGradient
 from edgeml.graph._ir import Node, Tensor, emit
 from edgeml.graph._rules import lowering, rule
+from edgeml.graph.rules._elementwise import masked
 
 Grads = tuple[Tensor | None, ...]
 _FOUR_BITS = {"int4": (-8, 7), "uint4": (0, 15), "int2": (-2, 1), "uint2": (0, 3)}
@@ -89,7 +90,7 @@ def quantize(node: Node, g: Tensor) -> Grads:
         z = scales.spread(_real(zero, x))
         first, last = first - z, last - z
     inside = emit("And", x >= s * first, x <= s * last)
-    dx = emit("Where", inside, g, 0.0, like=x)
+    dx = masked(g, inside)
     return dx, scales.gather(-(dx * x) / s)
 
 
