@@ -33,9 +33,25 @@ def spread(g: Tensor, w: Tensor, window: Window, group: int) -> Tensor:
         reach = [k - 1 for k in window.kernel]
         pads = [r - n for r, n in zip(reach * 2, (*window.before, *window.after), strict=True)]
         return emit("Conv", g, _flipped(w, group), group=group, pads=pads)
+    if group == channels == filters and recipes.use_stretched(window):
+        return _stretched(g, w, window)
     if recipes.use_col2im(batch, channels, window):
         return _col2im(g, w, window, group)
     return emit("ConvTranspose", g, w, group=group, **window.spreading())
+
+
+def _stretched(g: Tensor, w: Tensor, window: Window) -> Tensor:
+    """Depthwise, with a stride: set zeros between the gradients, and convolve flipped."""
+    strides = np.array(window.strides)
+    size = [n * s for n, s in zip(window.small, window.strides, strict=True)]
+    apart = np.zeros(size, np.float32)
+    apart[:: strides[0], :: strides[1]] = 1.0
+    wide = emit(
+        "Resize", g, None, np.array([1.0, 1.0, *strides], np.float32), mode="nearest",
+        coordinate_transformation_mode="asymmetric", nearest_mode="floor",
+    )  # fmt: skip
+    return emit("Conv", wide * apart, _flipped(w, w.static_shape[0]), group=w.static_shape[0],
+                pads=recipes.stretched_pads(window))  # fmt: skip
 
 
 def _flipped(w: Tensor, group: int) -> Tensor:
