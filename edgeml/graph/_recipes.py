@@ -43,8 +43,8 @@ def _flipped_pads(window: Window) -> list[int]:
 def use_stretched(window: Window) -> bool:
     """Return whether a depthwise input gradient is a flipped Conv of the stretched gradient.
 
-    The columns of Col2Im are as many as the taps, and so are the products: 32x48x48 with stride
-    2 at batch 8 takes 1.1 ms with them, 0.3 so.
+    Where Col2Im would be taken: its columns are as many as the taps, and so are the products. A
+    step of the benchmark's depthwise network at batch 8 takes 7.8 ms for 8.7.
     """
     return (
         len(window.kernel) == 2 and max(window.strides) > 1 and set(window.dilations) == {1}

@@ -33,9 +33,10 @@ def spread(g: Tensor, w: Tensor, window: Window, group: int) -> Tensor:
         reach = [k - 1 for k in window.kernel]
         pads = [r - n for r, n in zip(reach * 2, (*window.before, *window.after), strict=True)]
         return emit("Conv", g, _flipped(w, group), group=group, pads=pads)
-    if group == channels == filters and recipes.use_stretched(window):
-        return _stretched(g, w, window)
     if recipes.use_col2im(batch, channels, window):
+        depthwise = group == channels == filters
+        if depthwise and recipes.use_stretched(window):
+            return _stretched(g, w, window)
         return _col2im(g, w, window, group)
     return emit("ConvTranspose", g, w, group=group, **window.spreading())
 
