@@ -126,12 +126,18 @@ def columns(x: Tensor, window: Window) -> Tensor:
 
 def _gathered(read: Tensor, channels: int, window: Window) -> Tensor:
     """Return the images of which columns were read; what several windows read is summed."""
-    return emit(
-        "Col2Im", read, np.array(window.large, np.int64), np.array(window.kernel, np.int64),
-        strides=list(window.strides), dilations=list(window.dilations),
-        pads=[*window.before, *(max(n, 0) for n in window.after)],
-        types=[(read.dtype, (read.static_shape[0], channels, *window.large))],
+    # Along a single axis the runtime's Col2Im takes no notice of dilations (1.31): add one.
+    flat = len(window.kernel) == 1
+    ones, none = ([1], [0]) if flat else ([], [])
+    after = [max(n, 0) for n in window.after]
+    large = [*ones, *window.large]
+    images = emit(
+        "Col2Im", read, np.array(large, np.int64), np.array([*ones, *window.kernel], np.int64),
+        strides=[*ones, *window.strides], dilations=[*ones, *window.dilations],
+        pads=[*none, *window.before, *none, *after],
+        types=[(read.dtype, (read.static_shape[0], channels, *large))],
     )  # fmt: skip
+    return reshape(images, read.static_shape[0], channels, *window.large) if flat else images
 
 
 def _col2im(g: Tensor, w: Tensor, window: Window, group: int) -> Tensor:

@@ -100,6 +100,12 @@ CASES = [
     _conv_case((2, 3, 9), (4, 3, 1)),
     _conv_case((2, 3, 9), (4, 3, 4), auto_pad="SAME_UPPER", strides=[2]),
     _conv_case((2, 3, 9), (4, 3, 4), auto_pad="SAME_LOWER"),
+    # batches of four and more have recipes of their own
+    _conv_case((4, 2, 6, 7), (3, 2, 3, 3), pads=[1, 1, 1, 1]),
+    _conv_case((4, 2, 7, 6), (3, 2, 3, 2), False, strides=[2, 1], pads=[0, 0, 1, 1]),
+    _conv_case((4, 2, 9), (3, 2, 3), dilations=[2], pads=[2, 1]),
+    _conv_case((4, 2, 9, 9), (2, 1, 3, 3), group=2, strides=[2, 2], pads=[1, 1, 1, 1]),
+    _conv_case((4, 2, 10, 9), (2, 1, 3, 3), group=2, strides=[2, 3], pads=[0, 1, 1, 1]),
     # two axes
     _conv_case((2, 3, 6, 7), (4, 3, 3, 3), pads=[1, 1, 1, 1]),
     _conv_case((2, 3, 6, 7), (4, 3, 3, 3), False),
