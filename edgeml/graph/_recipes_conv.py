@@ -45,7 +45,7 @@ def _stretched(g: Tensor, w: Tensor, window: Window) -> Tensor:
     """Depthwise, with a stride: set zeros between the gradients, and convolve flipped."""
     strides = np.array(window.strides)
     size = [n * s for n, s in zip(window.small, window.strides, strict=True)]
-    apart = np.zeros(size, np.float32)
+    apart = np.zeros(size, g.dtype)
     apart[:: strides[0], :: strides[1]] = 1.0
     wide = emit(
         "Resize", g, None, np.array([1.0, 1.0, *strides], np.float32), mode="nearest",
@@ -83,7 +83,7 @@ def from_columns(x: Tensor, w: Tensor, bias: Tensor | None, window: Window) -> T
     weights = [reshape(kernel, size, filters)]
     arguments = [x, kernel]
     if bias is not None:
-        parts.append(x.graph.constant(np.ones((batch, 1, places), np.float32)))
+        parts.append(x.graph.constant(np.ones((batch, 1, places), x.dtype)))
         weights.append(reshape(bias, 1, filters))
         arguments.append(bias)
     read = emit("Concat", *parts, axis=1)
@@ -113,15 +113,6 @@ def _outputs_last(w: Tensor) -> Tensor:
         if [before[axis] for axis in perm] == list(range(w.ndim)):
             return w.producer.x
     return emit("Transpose", w, perm=perm)
-
-
-def columns(x: Tensor, window: Window) -> Tensor:
-    """Return what each window reads, (batch, channels * taps, places)."""
-    batch, channels = x.static_shape[:2]
-    places = math.prod(window.small)
-    parts = [reshape(tap, batch, channels, 1, places) for tap in taps(x, window)]
-    joined = emit("Concat", *parts, axis=2) if len(parts) > 1 else parts[0]
-    return reshape(joined, batch, channels * window.taps, places)
 
 
 def _gathered(read: Tensor, channels: int, window: Window) -> Tensor:

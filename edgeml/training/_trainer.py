@@ -410,8 +410,8 @@ class Trainer:
         """Return about how many bytes the process grows with batches like this; nothing is run.
 
         Counted are a session, the step's tensors and constants, parameters and optimizer state;
-        not the interpreter and the runtime's libraries. Nine of twelve models that were measured
-        grew by 0.8 to 1.2 times as much; LSTM and GRU by 1.3 and 1.6, a depthwise CNN by 0.7.
+        not the interpreter and the runtime's libraries. It is an estimate; recurrent layers were
+        seen to take up to two thirds more.
         """
         batch = self._data(x, y, None, 2**31 - 1).head()
         return _bytes_of(self._prepare(batch), batch)

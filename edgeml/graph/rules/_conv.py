@@ -5,7 +5,7 @@ from __future__ import annotations
 from edgeml.errors import NoGradient
 from edgeml.graph._ir import Node, Tensor, emit
 from edgeml.graph._recipes import use_columns, use_matrices
-from edgeml.graph._recipes_conv import columns, depthwise_matrices, from_columns, spread, weights
+from edgeml.graph._recipes_conv import depthwise_matrices, from_columns, im2col, spread, weights
 from edgeml.graph._recipes_window import (
     Window,
     reshape,
@@ -82,7 +82,7 @@ def col2im(node: Node, g: Tensor) -> Grads:
         for i, n in enumerate(large)
     )
     window = Window(kernel, strides, dilations, tuple(pads[:rank]), large, small)
-    return (reshape(columns(g, window), *node.x.static_shape),)
+    return (reshape(im2col(g, window, g.static_shape[1]), *node.x.static_shape),)
 
 
 def _bias(node: Node, g: Tensor) -> Tensor | None:
