@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from edgeml._require import require
-from edgeml.errors import DelegateError
 from edgeml.platform import cores
+from edgeml.runtime._delegate import attach, choose
 from edgeml.runtime._errors import translated
 
 
@@ -25,18 +25,16 @@ def open_session(
         model: An ``onnx.ModelProto``.
         threads: Threads of one call; None is all cores that the process may use.
         name: What errors call the graph.
-        delegate: Where it runs; ``"cpu"`` is the only one yet.
+        delegate: Where it runs, as in `edgeml.load`.
         spin: Whether its threads wait actively within a run; between runs they sleep.
-
         plan_memory: Whether later runs take their memory as one block, as the first one's pieces
             would fit into it: faster, for about twice the memory.
 
     Raises:
-        DelegateError: there is no such delegate.
+        DelegateError: no delegate can be had.
         ModelFormatError: the runtime does not take the graph.
     """
-    if delegate not in ("cpu", "auto"):
-        raise DelegateError(f"graphs run on the CPU, not on {delegate!r}", delegate=delegate)
+    entry = choose(delegate)
     ort = require("onnxruntime", extra="cpu", purpose="Running a graph")
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads or cores()
@@ -46,8 +44,9 @@ def open_session(
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
     options.add_session_config_entry("session.force_spinning_stop", "1")
     with translated(name, loading=True):
+        providers = attach(entry, options, threads or cores())
         return ort.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"],
+            model.SerializeToString(), options, providers=providers or None,
             disabled_optimizers=None if _has_fixed_kernels(model) else ["NchwcTransformer"],
         )  # fmt: skip
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from edgeml._require import require
 from edgeml.platform import cores
+from edgeml.runtime._delegate import Entry, attach
 from edgeml.runtime._errors import translated
 from edgeml.runtime._metadata import Metadata
 from edgeml.runtime._onnx_file import check_external, read_onnx
@@ -27,15 +28,16 @@ _DTYPES = {
 
 
 class OnnxSession(Session):
-    """An ONNX model on ONNX Runtime's CPU provider.
+    """An ONNX model on ONNX Runtime.
 
     Args:
         name: What the user calls the model.
         threads: Threads of one call; None is all cores that the process may use.
         file: File to load.
+        entry: Where to run it.
     """
 
-    def __init__(self, name: str, threads: int | None, file: Path) -> None:
+    def __init__(self, name: str, threads: int | None, file: Path, entry: Entry) -> None:
         super().__init__()
         ort = require("onnxruntime", extra="cpu", purpose="An ONNX model")
         found = read_onnx(file, name)
@@ -50,11 +52,10 @@ class OnnxSession(Session):
         # Else the runtime goes by the file's ending.
         options.add_session_config_entry("session.load_model_format", "ONNX")
         with translated(name, loading=True):
-            self._ort: Any = ort.InferenceSession(
-                str(file), options, providers=["CPUExecutionProvider"]
-            )
+            providers = attach(entry, options, threads or cores())
+            self._ort: Any = ort.InferenceSession(str(file), options, providers=providers or None)
         self.path = name
-        self.delegate = "cpu"
+        self.delegate = str(entry)
         self.inputs = tuple(_spec(node) for node in self._ort.get_inputs())
         self.outputs = tuple(_spec(node) for node in self._ort.get_outputs())
         self.metadata = Metadata.of(self._ort.get_modelmeta().custom_metadata_map, name)

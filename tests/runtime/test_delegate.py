@@ -7,7 +7,8 @@ import pytest
 
 import edgeml
 from edgeml.errors import DelegateError
-from edgeml.runtime._delegate import Entry, choose, parse
+from edgeml.runtime._availability import AVAILABLE, Reason
+from edgeml.runtime._delegate import Entry, available, choose, parse
 
 
 def test_the_grammar():
@@ -32,13 +33,58 @@ def test_the_cpu_can_be_had(text):
 def test_an_entry_that_cannot_be_had_is_logged_with_the_reason(caplog):
     with caplog.at_level(logging.WARNING, "edgeml.runtime"):
         assert choose("npu,cpu").name == "cpu"
-    assert "npu: this version runs models on the CPU only" in caplog.text
+    assert "npu: this version runs models on cpu and openvino only" in caplog.text
 
 
-def test_none_that_can_be_had_says_what_there_is(doubles):
-    with pytest.raises(DelegateError, match=r"'openvino:gpu'.*available: cpu") as caught:
-        edgeml.load(doubles, delegate="openvino:gpu")
-    assert caught.value.delegate == "openvino:gpu"
+def test_none_that_can_be_had_says_why(doubles):
+    with pytest.raises(DelegateError, match=r"'openvino:tpu'.*no device 'tpu': cpu, gpu") as caught:
+        edgeml.load(doubles, delegate="openvino:tpu")
+    assert caught.value.delegate == "openvino:tpu"
+
+
+def test_openvino_that_is_not_installed_names_the_command(doubles, monkeypatch):
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    found = available(Entry("openvino"))
+    assert found.reason is Reason.NOT_INSTALLED
+    assert found.fix == "pip install onnxruntime-ep-openvino"
+    with pytest.raises(DelegateError, match="pip install onnxruntime-ep-openvino"):
+        edgeml.load(doubles, delegate="openvino")
+
+
+def test_a_plugin_that_finds_no_device_says_so(monkeypatch):
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    monkeypatch.setattr("edgeml.runtime._openvino._plugin_devices", lambda device: [])
+    found = available(Entry("openvino", "gpu"))
+    assert found.reason is Reason.NO_DEVICE
+    assert "finds no GPU of Intel's" in found.detail
+
+
+def test_a_tflite_model_has_no_other_delegate(monkeypatch):
+    monkeypatch.setattr("edgeml.runtime._openvino.available", lambda device: AVAILABLE)
+    with pytest.raises(DelegateError, match="run on the CPU, not on openvino"):
+        edgeml.load("edgeml:blazeface.tflite", delegate="openvino")
+
+
+def test_a_model_on_openvino(openvino):
+    x = np.random.default_rng(0).standard_normal((1, 100, 6)).astype(np.float32)
+    with (
+        edgeml.load("edgeml:activity_watch_int8.onnx", "cpu") as cpu,
+        edgeml.load("edgeml:activity_watch_int8.onnx", "openvino") as session,
+    ):
+        assert session.delegate == "openvino"
+        assert "OpenVINOExecutionProvider" in {node.delegate for node in session.placement()}
+        np.testing.assert_allclose(
+            session.run(x)["probabilities"], cpu.run(x)["probabilities"], atol=0.02
+        )
+
+
+@pytest.fixture
+def openvino():
+    found = available(Entry("openvino"))
+    if not found:
+        pytest.skip(str(found))
 
 
 def test_the_cpu_has_no_devices():
