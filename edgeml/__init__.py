@@ -68,9 +68,9 @@ _HOMES = {
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _MODULES = (
-    "app", "callbacks", "data", "devices", "errors", "events", "graph", "initializers", "layers",
-    "losses", "metrics", "ops", "optimizers", "platform", "quantize", "runtime", "streams", "tasks",
-    "testing", "training",
+    "app", "callbacks", "constraints", "data", "devices", "errors", "events", "graph",
+    "initializers", "layers", "losses", "metrics", "ops", "optimizers", "platform", "quantize",
+    "regularizers", "runtime", "streams", "tasks", "testing", "training",
 )  # fmt: skip
 
 __all__ = sorted(["__version__", *_HOME_OF])

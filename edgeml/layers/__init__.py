@@ -107,9 +107,6 @@ from edgeml.layers._regularize import (
     SpatialDropout2D,
     SpatialDropout3D,
 )  # fmt: skip
-from edgeml.layers._regularizers import (
-    L1L2,
-)  # fmt: skip
 from edgeml.layers._separable import (
     DepthwiseConv1D,
     DepthwiseConv2D,
@@ -125,6 +122,7 @@ from edgeml.layers._shape import (
 from edgeml.layers._standardize import (
     Normalization,
 )  # fmt: skip
+from edgeml.regularizers import L1L2
 
 __all__ = [
     "ELU",

@@ -128,6 +128,7 @@ class PReLU(Layer):
     Args:
         alpha_initializer: Initializer of the slopes.
         alpha_regularizer: Penalty on the slopes, added to the loss.
+        alpha_constraint: What the slopes are kept to after each update.
         shared_axes: Axes, counted from 1, along which a slope is shared.
 
     Input and output shape: any. Weights: alpha, of the input's shape without the batch, 1 along
@@ -142,6 +143,7 @@ class PReLU(Layer):
 
     alpha_initializer: Any = "zeros"
     alpha_regularizer: Any = None
+    alpha_constraint: Any = None
     shared_axes: Any = None
 
     def build(self, input_shape: Any) -> None:
@@ -156,7 +158,11 @@ class PReLU(Layer):
                 "not known in shared_axes"
             )
         self.alpha = self.add_weight(
-            "alpha", shape, self.alpha_initializer, regularizer=self.alpha_regularizer
+            "alpha",
+            shape,
+            self.alpha_initializer,
+            regularizer=self.alpha_regularizer,
+            constraint=self.alpha_constraint,
         )
 
     def call(self, x: Tensor) -> Tensor:

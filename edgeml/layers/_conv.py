@@ -27,6 +27,8 @@ class BaseConv(Windowed):
     kernel_regularizer: Any = None
     bias_regularizer: Any = None
     activity_regularizer: Any = None
+    kernel_constraint: Any = None
+    bias_constraint: Any = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -43,10 +45,12 @@ class BaseConv(Windowed):
             raise ShapeError(f"{channels} input channels are no multiple of {self.groups} groups")
         self.kernel = self.add_weight(
             "kernel", (*self.kernel_size, channels // self.groups, self.filters),
-            self.kernel_initializer, regularizer=self.kernel_regularizer,
+            self.kernel_initializer,
+            regularizer=self.kernel_regularizer, constraint=self.kernel_constraint,
         )  # fmt: skip
         self.bias = self.add_weight(
-            "bias", (self.filters,), self.bias_initializer, regularizer=self.bias_regularizer
+            "bias", (self.filters,), self.bias_initializer,
+            regularizer=self.bias_regularizer, constraint=self.bias_constraint,
         ) if self.use_bias else None  # fmt: skip
 
     def call(self, x: Tensor) -> Tensor:
@@ -77,6 +81,8 @@ class Conv1D(BaseConv):
         kernel_regularizer: Penalty on the kernel, added to the loss.
         bias_regularizer: Penalty on the bias.
         activity_regularizer: Penalty on the output.
+        kernel_constraint: What the kernel is kept to after each update, from `edgeml.constraints`.
+        bias_constraint: What the bias is kept to after each update.
 
     Input shape: (batch, steps, channels). Output shape: (batch, new steps, filters).
     Weights: kernel (kernel_size, channels / groups, filters), bias (filters,).
@@ -110,6 +116,8 @@ class Conv2D(BaseConv):
         kernel_regularizer: Penalty on the kernel, added to the loss.
         bias_regularizer: Penalty on the bias.
         activity_regularizer: Penalty on the output.
+        kernel_constraint: What the kernel is kept to after each update, from `edgeml.constraints`.
+        bias_constraint: What the bias is kept to after each update.
 
     Input shape: (batch, rows, columns, channels). Output shape: (batch, new rows, new columns,
     filters). Weights: kernel (rows, columns, channels / groups, filters), bias (filters,).

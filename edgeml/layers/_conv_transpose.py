@@ -27,16 +27,19 @@ class BaseConvTranspose(Windowed):
     kernel_regularizer: Any = None
     bias_regularizer: Any = None
     activity_regularizer: Any = None
+    kernel_constraint: Any = None
+    bias_constraint: Any = None
 
     def build(self, input_shape: Any) -> None:
         """Make kernel and bias."""
         channels = channels_of(input_shape, self.rank, type(self).__name__)
         self.kernel = self.add_weight(
             "kernel", (*self.kernel_size, self.filters, channels), self.kernel_initializer,
-            regularizer=self.kernel_regularizer,
+            regularizer=self.kernel_regularizer, constraint=self.kernel_constraint,
         )  # fmt: skip
         self.bias = self.add_weight(
-            "bias", (self.filters,), self.bias_initializer, regularizer=self.bias_regularizer
+            "bias", (self.filters,), self.bias_initializer,
+            regularizer=self.bias_regularizer, constraint=self.bias_constraint,
         ) if self.use_bias else None  # fmt: skip
 
     def call(self, x: Tensor) -> Tensor:
@@ -100,6 +103,8 @@ class Conv2DTranspose(BaseConvTranspose):
         kernel_regularizer: Penalty on the kernel, added to the loss.
         bias_regularizer: Penalty on the bias.
         activity_regularizer: Penalty on the output.
+        kernel_constraint: What the kernel is kept to after each update, from `edgeml.constraints`.
+        bias_constraint: What the bias is kept to after each update.
 
     Input shape: (batch, rows, columns, channels). Output shape: (batch, new rows, new columns,
     filters). Weights: kernel (rows, columns, filters, channels), bias (filters,).

@@ -23,6 +23,8 @@ class Dense(Layer):
         kernel_regularizer: Penalty on the kernel, added to the loss.
         bias_regularizer: Penalty on the bias.
         activity_regularizer: Penalty on the output.
+        kernel_constraint: What the kernel is kept to after each update, from `edgeml.constraints`.
+        bias_constraint: What the bias is kept to after each update.
 
     Input shape: (batch, ..., features). Output shape: (batch, ..., units). Weights: kernel
     (features, units), bias (units,).
@@ -45,6 +47,8 @@ class Dense(Layer):
     kernel_regularizer: Any = None
     bias_regularizer: Any = None
     activity_regularizer: Any = None
+    kernel_constraint: Any = None
+    bias_constraint: Any = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -60,10 +64,11 @@ class Dense(Layer):
             )
         self.kernel = self.add_weight(
             "kernel", (input_shape[-1], self.units), self.kernel_initializer,
-            regularizer=self.kernel_regularizer,
+            regularizer=self.kernel_regularizer, constraint=self.kernel_constraint,
         )  # fmt: skip
         self.bias = self.add_weight(
-            "bias", (self.units,), self.bias_initializer, regularizer=self.bias_regularizer
+            "bias", (self.units,), self.bias_initializer,
+            regularizer=self.bias_regularizer, constraint=self.bias_constraint,
         ) if self.use_bias else None  # fmt: skip
 
     def call(self, x: Tensor) -> Tensor:

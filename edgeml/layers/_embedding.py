@@ -20,6 +20,8 @@ class Embedding(Layer):
         output_dim: Size of a vector.
         embeddings_initializer: Initializer of the table, (input_dim, output_dim).
         embeddings_regularizer: Penalty on the table, added to the loss.
+        embeddings_constraint: What the table is kept to after each update, from
+            `edgeml.constraints`.
         mask_zero: Whether 0 stands for a step that does not count.
 
     Input shape: (batch, ...), integers. Output shape: (batch, ..., output_dim). Weights:
@@ -36,6 +38,7 @@ class Embedding(Layer):
     output_dim: int
     embeddings_initializer: Any = "uniform"
     embeddings_regularizer: Any = None
+    embeddings_constraint: Any = None
     mask_zero: bool = False
 
     def __post_init__(self) -> None:
@@ -50,7 +53,7 @@ class Embedding(Layer):
         """Make the table."""
         self.embeddings = self.add_weight(
             "embeddings", (self.input_dim, self.output_dim), self.embeddings_initializer,
-            regularizer=self.embeddings_regularizer,
+            regularizer=self.embeddings_regularizer, constraint=self.embeddings_constraint,
         )  # fmt: skip
 
     def call(self, x: Tensor) -> Tensor:

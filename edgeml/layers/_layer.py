@@ -14,12 +14,11 @@ from typing import Any, dataclass_transform
 
 import numpy as np
 
-from edgeml import initializers
+from edgeml import constraints, initializers, regularizers
 from edgeml._names import snake
 from edgeml.errors import ShapeError
 from edgeml.graph import Graph, Tensor, as_tensor, current_graph, emit, function
 from edgeml.graph._tree import leaves, map_leaves
-from edgeml.layers import _regularizers as regularizers
 from edgeml.layers._config import serialize
 from edgeml.layers._parameter import Array, Parameter
 
@@ -130,6 +129,7 @@ class Layer:
     def add_weight(
         self, name: str, shape: Sequence[int], initializer: Any = "glorot_uniform", *,
         trainable: bool = True, dtype: Any = np.float32, regularizer: Any = None,
+        constraint: Any = None,
     ) -> Parameter:  # fmt: skip
         """Make a parameter.
 
@@ -139,13 +139,15 @@ class Layer:
             initializer: Name, initializer or ``fn(shape, rng)``.
             trainable: False for state, such as running statistics.
             dtype: Its dtype.
-            regularizer: ``fn(tensor) -> scalar`` that is added to the loss.
+            regularizer: Name or ``fn(tensor) -> scalar`` that is added to the loss.
+            constraint: Name or ``fn(weight) -> weight``: what it is kept to after each update.
         """
         graph = current_graph()
         scope = graph.root().scope if graph is not None else f"{self.name}/"
         rng = np.random.default_rng([_seed, next(_seeds)])
         value = np.asarray(initializers.get(initializer)(tuple(shape), rng)).astype(dtype)
         found = Parameter(f"{scope}{name}", value, trainable=trainable)
+        found.constraint = constraints.get(constraint)
         self._parameters[name] = found
         if regularizer is not None:
             self._regularized().append((found, regularizers.get(regularizer)))

@@ -20,10 +20,12 @@ class BaseNormalization(Layer):
     def _add_scale_and_shift(self, shape: Sequence[int]) -> None:
         own: Any = self  # the fields stand in the subclasses, in the order of Keras's arguments
         self.gamma = self.add_weight(
-            "gamma", shape, own.gamma_initializer, regularizer=own.gamma_regularizer
+            "gamma", shape, own.gamma_initializer,
+            regularizer=own.gamma_regularizer, constraint=own.gamma_constraint,
         ) if own.scale else None  # fmt: skip
         self.beta = self.add_weight(
-            "beta", shape, own.beta_initializer, regularizer=own.beta_regularizer
+            "beta", shape, own.beta_initializer,
+            regularizer=own.beta_regularizer, constraint=own.beta_constraint,
         ) if own.center else None  # fmt: skip
 
     def _channels(self, input_shape: Any, axis: Any) -> int:
@@ -70,6 +72,8 @@ class BatchNormalization(BaseNormalization):
         moving_variance_initializer: Initializer of the running variance.
         beta_regularizer: Penalty on `beta`, added to the loss.
         gamma_regularizer: Penalty on `gamma`.
+        beta_constraint: What `beta` is kept to after each update, from `edgeml.constraints`.
+        gamma_constraint: What `gamma` is kept to.
 
     Input and output shape: any. Weights: gamma, beta, moving_mean, moving_variance; all
     (channels,).
@@ -92,6 +96,8 @@ class BatchNormalization(BaseNormalization):
     moving_variance_initializer: Any = "ones"
     beta_regularizer: Any = None
     gamma_regularizer: Any = None
+    beta_constraint: Any = None
+    gamma_constraint: Any = None
 
     def build(self, input_shape: Any) -> None:
         """Make scale, shift and the running statistics."""
@@ -158,6 +164,8 @@ class LayerNormalization(BaseNormalization):
         gamma_initializer: Initializer of `gamma`.
         beta_regularizer: Penalty on `beta`, added to the loss.
         gamma_regularizer: Penalty on `gamma`.
+        beta_constraint: What `beta` is kept to after each update, from `edgeml.constraints`.
+        gamma_constraint: What `gamma` is kept to.
 
     Input and output shape: any. Weights: gamma, beta; both of the size of the axes.
 
@@ -176,6 +184,8 @@ class LayerNormalization(BaseNormalization):
     gamma_initializer: Any = "ones"
     beta_regularizer: Any = None
     gamma_regularizer: Any = None
+    beta_constraint: Any = None
+    gamma_constraint: Any = None
 
     def build(self, input_shape: Any) -> None:
         """Make scale and shift."""
@@ -215,6 +225,8 @@ class GroupNormalization(BaseNormalization):
         gamma_initializer: Initializer of `gamma`.
         beta_regularizer: Penalty on `beta`, added to the loss.
         gamma_regularizer: Penalty on `gamma`.
+        beta_constraint: What `beta` is kept to after each update, from `edgeml.constraints`.
+        gamma_constraint: What `gamma` is kept to.
 
     Input and output shape: any. Weights: gamma, beta; both (channels,).
 
@@ -234,6 +246,8 @@ class GroupNormalization(BaseNormalization):
     gamma_initializer: Any = "ones"
     beta_regularizer: Any = None
     gamma_regularizer: Any = None
+    beta_constraint: Any = None
+    gamma_constraint: Any = None
 
     def build(self, input_shape: Any) -> None:
         """Make scale and shift."""

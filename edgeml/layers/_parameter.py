@@ -49,6 +49,8 @@ class Parameter:
         self._changes = 0
         self.home: Home | None = None
         """Where the array is kept while a model trains it."""
+        self.constraint: Any = None
+        """``fn(weight) -> weight``, applied after each update; None for none."""
 
     @property
     def value(self) -> Array:

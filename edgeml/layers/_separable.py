@@ -38,17 +38,20 @@ class BaseDepthwiseConv(Windowed):
     depthwise_regularizer: Any = None
     bias_regularizer: Any = None
     activity_regularizer: Any = None
+    depthwise_constraint: Any = None
+    bias_constraint: Any = None
 
     def build(self, input_shape: Any) -> None:
         """Make kernel and bias."""
         channels = channels_of(input_shape, self.rank, type(self).__name__)
         self.kernel = self.add_weight(
             "kernel", (*self.kernel_size, channels, self.depth_multiplier),
-            self.depthwise_initializer, regularizer=self.depthwise_regularizer,
+            self.depthwise_initializer,
+            regularizer=self.depthwise_regularizer, constraint=self.depthwise_constraint,
         )  # fmt: skip
         self.bias = self.add_weight(
             "bias", (channels * self.depth_multiplier,), self.bias_initializer,
-            regularizer=self.bias_regularizer,
+            regularizer=self.bias_regularizer, constraint=self.bias_constraint,
         ) if self.use_bias else None  # fmt: skip
 
     def call(self, x: Tensor) -> Tensor:
@@ -88,6 +91,9 @@ class DepthwiseConv2D(BaseDepthwiseConv):
         depthwise_regularizer: Penalty on the kernel, added to the loss.
         bias_regularizer: Penalty on the bias.
         activity_regularizer: Penalty on the output.
+        depthwise_constraint: What the depthwise kernel is kept to after each update, from
+            `edgeml.constraints`.
+        bias_constraint: What the bias is kept to after each update.
 
     Input shape: (batch, rows, columns, channels). Output shape: (batch, new rows, new columns,
     channels * multiplier). Weights: kernel (rows, columns, channels, multiplier), bias
@@ -122,21 +128,27 @@ class BaseSeparableConv(Windowed):
     pointwise_regularizer: Any = None
     bias_regularizer: Any = None
     activity_regularizer: Any = None
+    depthwise_constraint: Any = None
+    pointwise_constraint: Any = None
+    bias_constraint: Any = None
 
     def build(self, input_shape: Any) -> None:
         """Make both kernels and the bias."""
         channels = channels_of(input_shape, self.rank, type(self).__name__)
         self.depthwise_kernel = self.add_weight(
             "depthwise_kernel", (*self.kernel_size, channels, self.depth_multiplier),
-            self.depthwise_initializer, regularizer=self.depthwise_regularizer,
+            self.depthwise_initializer,
+            regularizer=self.depthwise_regularizer, constraint=self.depthwise_constraint,
         )  # fmt: skip
         ones = (1,) * self.rank
         self.pointwise_kernel = self.add_weight(
             "pointwise_kernel", (*ones, channels * self.depth_multiplier, self.filters),
-            self.pointwise_initializer, regularizer=self.pointwise_regularizer,
+            self.pointwise_initializer,
+            regularizer=self.pointwise_regularizer, constraint=self.pointwise_constraint,
         )  # fmt: skip
         self.bias = self.add_weight(
-            "bias", (self.filters,), self.bias_initializer, regularizer=self.bias_regularizer
+            "bias", (self.filters,), self.bias_initializer,
+            regularizer=self.bias_regularizer, constraint=self.bias_constraint,
         ) if self.use_bias else None  # fmt: skip
 
     def call(self, x: Tensor) -> Tensor:
@@ -185,6 +197,10 @@ class SeparableConv2D(BaseSeparableConv):
         pointwise_regularizer: Penalty on the kernel that mixes channels.
         bias_regularizer: Penalty on the bias.
         activity_regularizer: Penalty on the output.
+        depthwise_constraint: What the depthwise kernel is kept to after each update, from
+            `edgeml.constraints`.
+        pointwise_constraint: What the kernel that mixes channels is kept to after each update.
+        bias_constraint: What the bias is kept to after each update.
 
     Input shape: (batch, rows, columns, channels). Output shape: (batch, new rows, new columns,
     filters). Weights: depthwise_kernel (rows, columns, channels, multiplier), pointwise_kernel
