@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import logging
 from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,28 +10,28 @@ import numpy as np
 
 from edgeml import losses as losses_module
 from edgeml import metrics as metrics_module
-from edgeml import ops, optimizers
+from edgeml import optimizers
 from edgeml.callbacks._history import History
-from edgeml.errors import CheckpointError, DataError, TrainingError
-from edgeml.graph import Graph, Tensor, emit_many, from_onnx, gradients, live_nodes, to_onnx
+from edgeml.errors import DataError, TrainingError
+from edgeml.graph import from_onnx, gradients, to_onnx
 from edgeml.graph._execute import open_session
 from edgeml.graph._infer import onnx
 from edgeml.graph._onnx import read_proto
-from edgeml.layers._config import deserialize, serialize
-from edgeml.training._checkpoint import Checkpoints, Position, read_checkpoint, write_checkpoint
+from edgeml.training._budget import bytes_of, within_memory
+from edgeml.training._checkpoint import Checkpoints, Position
 from edgeml.training._engine import Engine, feeds_of
 from edgeml.training._features import Cut, compute, cut
+from edgeml.training._file import find_squash, trace_file
 from edgeml.training._files import write_atomically
 from edgeml.training._fit import Plan, Scores, evaluate, listed, off_loop, refuse_on_loop, run
 from edgeml.training._inputs import Batch, Data
-from edgeml.training._memory import largest_batch, step_bytes
 from edgeml.training._parts import check_classes, metric
 from edgeml.training._quantized import quantized, with_masters
+from edgeml.training._resume import read, write
 from edgeml.training._select import find_groups, select, untied
 from edgeml.training._step import Traced
 
 Array = np.ndarray[Any, Any]
-_log = logging.getLogger("edgeml.training")
 
 
 class Trainer:
@@ -108,7 +105,7 @@ class Trainer:
         self._dtypes = {str(x.name): x.dtype for x in graph.inputs}
         self.parameters = select(find_groups(graph), trainable)
         self._masters = with_masters(self._proto, self.parameters)
-        self._squash = self._find_squash(graph, from_logits)
+        self._squash = find_squash(graph, self.loss, from_logits)
         self.from_logits = self._squash is None if from_logits is None else from_logits
         if self._squash is not None or self.from_logits:
             self.loss = losses_module.with_logits(self.loss, True)
@@ -116,24 +113,6 @@ class Trainer:
         self._cut: Cut | None = None
         self._resolved: Any = None
         self.epoch = self.batch = 0
-
-    def _find_squash(self, graph: Graph, from_logits: bool | None) -> str | None:
-        """Return the softmax or sigmoid that ends the model, when the loss is a cross-entropy.
-
-        The loss is then taken of what goes into it: the same value, without rounding.
-        """
-        if not hasattr(self.loss, "from_logits"):
-            return None
-        last = next(iter(graph.outputs.values())).producer
-        squash = "Sigmoid" if self.loss.name.startswith("binary") else "Softmax"
-        found = last is not None and last.op == squash
-        if from_logits is None:
-            _log.info(
-                "the model ends in %s: its output is taken as %s; from_logits= says otherwise",
-                last.op if last is not None else "an input",
-                "probabilities" if found else "logits",
-            )  # fmt: skip
-        return squash if found and not from_logits else None
 
     def step(self, x: Any, y: Any, sample_weight: Any = None) -> float:
         """Do one step on one batch; return the loss before it.
@@ -217,7 +196,7 @@ class Trainer:
         size = batch_size or self.batch_size or 32
         data = self._data(x, y, sample_weight, size)
         if self.memory_limit is not None:
-            data = self._within_memory(data, size)
+            data = within_memory(self, data, size)
         head = data.head()
         engine = self._prepare(head)
         if data.targets is not None:
@@ -329,23 +308,7 @@ class Trainer:
         Raises:
             CheckpointError: it cannot be written; what was there before is kept.
         """
-        if self._engine is None:
-            raise CheckpointError("there is nothing to write yet: no step was done")
-        arrays, values = self._engine.checkpoint()
-        content = self._proto.SerializeToString()
-        loss = self._given["loss"]
-        values |= {
-            "optimizer": serialize(self.optimizer), "batch_norm": self.batch_norm,
-            "loss": None if callable(loss) and not hasattr(loss, "get_config") else serialize(loss),
-            "trainable": self.parameters, "from_logits": self.from_logits,
-            "metrics": [serialize(metric) for metric in self.metrics],
-            "epoch": self.epoch, "batch": self.batch, "batch_size": self.batch_size,
-            "memory_limit": self.memory_limit, "accumulation": self._accumulation,
-            "model": hashlib.sha256(content).hexdigest(),
-            "others": list(self._engine.state.others),
-        }  # fmt: skip
-        arrays = {**arrays, "model": np.frombuffer(content, np.uint8)}
-        write_checkpoint(Path(path), arrays, values)
+        write(self, Path(path))
 
     @classmethod
     def resume(cls, path: Any, *, model: Any = None, loss: Any = None, **options: Any) -> Trainer:
@@ -360,40 +323,7 @@ class Trainer:
         Raises:
             CheckpointError: the file is damaged, of a newer schema, or of another model.
         """
-        arrays, values = read_checkpoint(Path(path))
-        try:
-            content = arrays.pop("model").tobytes()
-            if hashlib.sha256(content).hexdigest() != values["model"]:
-                raise CheckpointError(f"{path} is damaged: its model is not what was written")
-            if model is not None:
-                given = hashlib.sha256(untied(read_proto(model)).SerializeToString()).hexdigest()
-                if given != values["model"]:
-                    raise CheckpointError(
-                        f"{path} is a checkpoint of another model", path=str(path)
-                    )
-            loss = loss if loss is not None else deserialize(values["loss"])
-            if loss is None:
-                raise CheckpointError(
-                    f"{path}: its loss is a function, which a file cannot hold: give it as "
-                    "Trainer.resume(path, loss=…)"
-                )
-            trainer = cls(
-                onnx().load_from_string(content), loss=loss,
-                optimizer=deserialize(values["optimizer"]), trainable=values["trainable"],
-                metrics=deserialize(values["metrics"]), batch_size=values["batch_size"],
-                batch_norm=values["batch_norm"], seed=values["seed"],
-                memory_limit=values["memory_limit"], from_logits=values["from_logits"], **options,
-            )  # fmt: skip
-            trainer._accumulation = values.get("accumulation", trainer._accumulation)
-            trainer._start(values["others"])
-            assert trainer._engine is not None
-            trainer._engine.restore(arrays, values)
-            trainer.epoch, trainer.batch = values["epoch"], values["batch"]
-        except KeyError as error:
-            raise CheckpointError(
-                f"{path} is damaged: {error} is missing", path=str(path)
-            ) from error
-        return trainer
+        return read(cls, Path(path), model, loss, options)
 
     def _data(self, x: Any, y: Any, weight: Any, batch_size: int) -> Data:
         return Data(x, y, weight, self.input_names, 1, batch_size, self._dtypes)
@@ -414,56 +344,7 @@ class Trainer:
         seen to take up to two thirds more.
         """
         batch = self._data(x, y, None, 2**31 - 1).head()
-        return _bytes_of(self._prepare(batch), batch)
-
-    def _within_memory(self, data: Data, size: int) -> Data:
-        """Return the data in batches that fit, and accumulate gradients over as many."""
-        assert self.memory_limit is not None
-        arrays, targets, weight = data.head()
-
-        def predict(count: int) -> int:
-            few = (
-                {name: np.resize(a, (count, *a.shape[1:])) for name, a in arrays.items()},
-                [np.resize(y, (count, *y.shape[1:])) for y in targets],
-                None if weight is None else np.resize(weight, count),
-            )
-            self._check_labels_shape(few)
-            states = [str(key) for key in self._trace(few, True).states]
-            return _bytes_of(self._new_engine(states, self._accumulating(size // count)), few)
-
-        fitting, tried = largest_batch(size, self.memory_limit, predict)
-        if fitting < size and data.streamed:
-            raise TrainingError(
-                f"batches of {size} take more than memory_limit: let the dataset yield batches of "
-                f"{fitting}"
-            )
-        if fitting < size:
-            _log.warning(
-                "batches of %d would take more than %d bytes: steps of %d, whose gradients are "
-                "accumulated (tried %s)",
-                size, self.memory_limit, fitting, ", ".join(map(str, tried)),
-            )  # fmt: skip
-        self._accumulate(size // fitting, data.head())
-        return dataclasses.replace(data, batch_size=fitting) if fitting < size else data
-
-    def _accumulating(self, parts: int) -> optimizers.Optimizer:
-        """Return the optimizer for batches that come in `parts`."""
-        steps = self._accumulation * parts
-        if steps == (self.optimizer.gradient_accumulation_steps or 1):
-            return self.optimizer
-        found = dataclasses.replace(self.optimizer, gradient_accumulation_steps=steps)
-        found.iterations = self.optimizer.iterations
-        return found
-
-    def _accumulate(self, parts: int, batch: Batch) -> None:
-        """Change over to batches in `parts`; what was learned is kept."""
-        optimizer, old = self._accumulating(parts), self._engine
-        if optimizer is self.optimizer:
-            return
-        self.optimizer, self._engine = optimizer, None
-        if old is not None:
-            engine = self._prepare(batch)
-            engine.state.restore({**engine.state.arrays(), **old.state.arrays()})
+        return bytes_of(self._prepare(batch), batch)
 
     def _with_features(self, data: Data) -> Data:
         """Return the features instead of the inputs; the engine then trains the rest alone."""
@@ -487,8 +368,9 @@ class Trainer:
         assert self._engine is not None
         return self._engine
 
-    def _start(self, states: Sequence[str]) -> None:
+    def _start(self, states: Sequence[str]) -> Engine:
         self._engine = self._new_engine(states, self.optimizer)
+        return self._engine
 
     def _new_engine(self, states: Sequence[str], optimizer: optimizers.Optimizer) -> Engine:
         values = {t.name: onnx().numpy_helper.to_array(t) for t in self._masters.graph.initializer}
@@ -510,83 +392,12 @@ class Trainer:
             self._resolved = (resolve(), resolve())
 
     def _trace(self, batch: Batch, training: bool) -> Traced:
-        arrays, targets, weight = batch
-        whole = self._cut is None or set(arrays) == set(self.input_names)
+        whole = self._cut is None or set(batch[0]) == set(self.input_names)
         proto = self._masters if whole else self._cut.rest  # type: ignore[union-attr]
-        graph = from_onnx(proto, {name: a.shape for name, a in arrays.items()})
-        outputs = list(graph.outputs.values())
-        with graph:
-            y = graph.input("target/0", targets[0].dtype, targets[0].shape)
-            inputs = list(graph.inputs)
-            if weight is not None:
-                w = graph.input("sample_weight", np.float32, weight.shape)
-                inputs.append(w)
-            else:
-                w = None
-            if training:
-                self._train_mode(graph)
-                outputs = list(graph.outputs.values())
-            prediction = _as_classes(self._logits(outputs[0]), y, self.loss)
-            loss = self.loss(y, prediction, w)
-        variables = _initializers(graph, loss)
-        return Traced(
-            graph, inputs, [_as_classes(outputs[0], y, self.loss)], loss, variables,
-            {str(old.name): new for old, new in graph.updates.items()},
+        return trace_file(
+            proto, batch, self.loss, squash=self._squash, training=training,
+            batch_norm=self.batch_norm,
         )  # fmt: skip
-
-    def _logits(self, output: Tensor) -> Tensor:
-        if self._squash is None or output.producer is None:
-            return output
-        return output.producer.x
-
-    def _train_mode(self, graph: Graph) -> None:
-        """Make dropout drop, and batch normalization use the batch, as asked for."""
-        new: dict[Tensor, Tensor] = {}
-        for node in live_nodes(graph.outputs.values()):
-            node.inputs = [new.get(x, x) if x is not None else None for x in node.inputs]
-            if node.op == "Dropout":
-                ratio = node.input(1)
-                rate = 0.5 if ratio is None or ratio.value is None else float(ratio.value)
-                if rate > 0.0:
-                    new[node.output] = ops.dropout(node.x, rate)
-            elif node.op == "BatchNormalization" and self.batch_norm == "train":
-                made = emit_many(
-                    3, "BatchNormalization", *node.inputs, training_mode=1,
-                    epsilon=node.attr("epsilon"), momentum=node.attr("momentum"),
-                )  # fmt: skip
-                new[node.output] = made[0]
-                for old, value in zip(node.inputs[3:5], made[1:], strict=True):
-                    assert old is not None
-                    graph.updates[old] = value
-        if new:
-            graph.replace(new)
-
-
-def _initializers(graph: Graph, loss: Tensor) -> dict[Hashable, Tensor]:
-    """Return the named constants that a loss depends on."""
-    found: dict[Hashable, Tensor] = {}
-    for node in live_nodes([loss, *graph.outputs.values(), *graph.updates.values()]):
-        for x in node.uses():
-            if x.producer is None and x.name and x.value is not None:
-                found[x.name] = x
-    return found
-
-
-def _as_classes(prediction: Tensor, y: Tensor, loss: Any) -> Tensor:
-    """ONNX models have their classes in axis 1; the losses take them in the last."""
-    last = hasattr(loss, "from_logits") and getattr(loss, "axis", -1) == -1
-    if not last or prediction.ndim <= 2:
-        return prediction
-    shape = prediction.static_shape
-    if set(shape[2:]) == {1} and y.ndim <= 2:
-        return ops.reshape(prediction, shape[:2])
-    if y.ndim == prediction.ndim - 1 and y.static_shape == (shape[0], *shape[2:]):
-        return ops.moveaxis(prediction, 1, -1)
-    return prediction
-
-
-def _bytes_of(engine: Engine, batch: Batch) -> int:
-    return step_bytes(engine.graph(batch), engine.state)
 
 
 def _write(file: Any, content: bytes) -> None:

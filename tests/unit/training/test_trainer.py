@@ -78,9 +78,14 @@ def test_the_loss_of_probabilities_is_that_of_logits(path):
     assert trainer.evaluate(X[:32], Y[:32])["loss"] == pytest.approx(expected, rel=1e-4)
 
 
-def test_gradients_of_the_head_are_softmax_minus_target(path):
+@pytest.fixture
+def no_dropout(monkeypatch):
+    """Make each step see the same network, whatever its batch."""
+    monkeypatch.setattr("edgeml.training._file._train_mode", lambda *_: None)
+
+
+def test_gradients_of_the_head_are_softmax_minus_target(path, no_dropout):
     trainer = Trainer(path, loss=SCCE, trainable="head")
-    trainer._train_mode = lambda graph: None  # no dropout
     bias = next(v for name, v in trainer.gradients(X[:16], Y[:16]).items() if "bias" in name)
     wrong = trainer.predict(X[:16]) - np.eye(10)[Y[:16]]
     np.testing.assert_allclose(bias, wrong.mean(0), rtol=1e-4, atol=1e-6)
@@ -182,11 +187,10 @@ def test_an_operator_without_a_rule_is_named_before_training():
     assert error.value.op == "ai.onnx::MaxRoiPool"
 
 
-def test_memory_limit_makes_small_steps_of_the_same_gradient(path, caplog):
+def test_memory_limit_makes_small_steps_of_the_same_gradient(path, caplog, no_dropout):
     def train(limit):
         trainer = Trainer(path, loss=SCCE, optimizer=edgeml.optimizers.SGD(0.1), batch_size=64,
                           trainable="head", memory_limit=limit)  # fmt: skip
-        trainer._train_mode = lambda graph: None  # dropout would differ with the batch
         trainer.fit(X[:128], Y[:128], shuffle=False, verbose=0)
         return trainer
 
@@ -200,11 +204,10 @@ def test_memory_limit_makes_small_steps_of_the_same_gradient(path, caplog):
         train(1000)
 
 
-def test_cached_features_give_the_same_head(path):
+def test_cached_features_give_the_same_head(path, no_dropout):
     def train(cached):
         trainer = Trainer(path, loss=SCCE, optimizer="sgd", trainable="head",
                           cache_features=cached)  # fmt: skip
-        trainer._train_mode = lambda graph: None
         trainer.fit(X[:128], Y[:128], epochs=2, verbose=0)
         return trainer.predict(X[:8])
 
