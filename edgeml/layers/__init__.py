@@ -7,6 +7,7 @@ from edgeml.layers._activation import (
     PReLU,
     ReLU,
     Softmax,
+    ThresholdedReLU,
 )  # fmt: skip
 from edgeml.layers._attention import (
     MultiHeadAttention,
@@ -100,6 +101,8 @@ from edgeml.layers._recurrent import (
     TimeDistributed,
 )  # fmt: skip
 from edgeml.layers._regularize import (
+    ActivityRegularization,
+    AlphaDropout,
     Dropout,
     GaussianDropout,
     GaussianNoise,
@@ -130,7 +133,9 @@ __all__ = [
     "L1L2",
     "LSTM",
     "Activation",
+    "ActivityRegularization",
     "Add",
+    "AlphaDropout",
     "Average",
     "AveragePooling1D",
     "AveragePooling2D",
@@ -192,6 +197,7 @@ __all__ = [
     "SpatialDropout2D",
     "SpatialDropout3D",
     "Subtract",
+    "ThresholdedReLU",
     "TimeDistributed",
     "TokenAndPositionEmbedding",
     "TransformerEncoder",

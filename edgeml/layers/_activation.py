@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from edgeml import ops
+from edgeml import activations, ops
 from edgeml.errors import ConfigError, ShapeError
 from edgeml.graph import Tensor, as_tensor, emit
-from edgeml.layers import _activations as activations
 from edgeml.layers._layer import Layer
 from edgeml.layers._layout import channels_first, channels_last, pending, per_channel, under_layout
 
@@ -68,14 +67,36 @@ class ReLU(Layer):
 
     def call(self, x: Tensor) -> Tensor:
         """Return the activated input."""
-        return under_layout(self._apply, x)
+        return under_layout(
+            lambda v: activations.relu(v, self.negative_slope, self.max_value, self.threshold), x
+        )
 
-    def _apply(self, x: Tensor) -> Tensor:
-        if not self.threshold and not self.negative_slope:
-            return ops.relu(x) if self.max_value is None else ops.clip(x, 0.0, self.max_value)
-        low = (x - self.threshold) * self.negative_slope
-        y = ops.where(x > self.threshold, x, low)
-        return y if self.max_value is None else ops.minimum(y, self.max_value)
+
+class ThresholdedReLU(Layer):
+    """`x` above a threshold, else 0; TensorFlow.js's (in Keras 3: ``ReLU(threshold=theta)``).
+
+    Args:
+        theta: The threshold, from 0.
+
+    Input and output shape: any.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.layers import ThresholdedReLU
+        >>> ThresholdedReLU()(np.array([-1.0, 0.5, 2.0])).tolist()
+        [0.0, 0.0, 2.0]
+    """
+
+    theta: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.theta < 0:
+            raise ConfigError(f"ThresholdedReLU: theta: expected from 0, received {self.theta}")
+
+    def call(self, x: Tensor) -> Tensor:
+        """Return the activated input."""
+        return under_layout(lambda v: activations.threshold(v, self.theta, 0.0), x)
 
 
 class LeakyReLU(Layer):
@@ -157,13 +178,7 @@ class PReLU(Layer):
                 f"PReLU has a slope for each place of {input_shape}: name the axes whose size is "
                 "not known in shared_axes"
             )
-        self.alpha = self.add_weight(
-            "alpha",
-            shape,
-            self.alpha_initializer,
-            regularizer=self.alpha_regularizer,
-            constraint=self.alpha_constraint,
-        )
+        self.alpha = self.add_own_weight("alpha", shape)
 
     def call(self, x: Tensor) -> Tensor:
         """Return the activated input."""

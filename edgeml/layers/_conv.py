@@ -43,15 +43,10 @@ class BaseConv(Windowed):
         channels = channels_of(input_shape, self.rank, type(self).__name__)
         if channels % self.groups:
             raise ShapeError(f"{channels} input channels are no multiple of {self.groups} groups")
-        self.kernel = self.add_weight(
-            "kernel", (*self.kernel_size, channels // self.groups, self.filters),
-            self.kernel_initializer,
-            regularizer=self.kernel_regularizer, constraint=self.kernel_constraint,
-        )  # fmt: skip
-        self.bias = self.add_weight(
-            "bias", (self.filters,), self.bias_initializer,
-            regularizer=self.bias_regularizer, constraint=self.bias_constraint,
-        ) if self.use_bias else None  # fmt: skip
+        self.kernel = self.add_own_weight(
+            "kernel", (*self.kernel_size, channels // self.groups, self.filters)
+        )
+        self.bias = self.add_own_weight("bias", (self.filters,)) if self.use_bias else None
 
     def call(self, x: Tensor) -> Tensor:
         """Return the convolution; (batch, ..., channels) in and out."""

@@ -13,6 +13,45 @@ from edgeml.layers._windows import Windowed, channels_of, finish
 class BaseConvTranspose(Windowed):
     """What the transposed convolutions share; see `Conv2DTranspose`."""
 
+    def build(self, input_shape: Any) -> None:
+        """Make kernel and bias."""
+        own: Any = self  # the fields stand in the subclasses, in the order of Keras's arguments
+        channels = channels_of(input_shape, self.rank, type(self).__name__)
+        shape = (*own.kernel_size, own.filters, channels)
+        self.kernel = self.add_own_weight("kernel", shape)
+        self.bias = self.add_own_weight("bias", (own.filters,)) if own.use_bias else None
+
+    def call(self, x: Tensor) -> Tensor:
+        """Return the transposed convolution; (batch, ..., channels) in and out."""
+        own: Any = self
+        rank = self.rank
+        kernel = ops.transpose(self.kernel, [rank + 1, rank, *range(rank)])
+        cuts = [self._cut(i) for i in range(rank)]
+        y = emit(
+            "ConvTranspose", channels_first(x), kernel, self.bias,
+            strides=list(own.strides), dilations=list(own.dilation_rate),
+            kernel_shape=list(own.kernel_size),
+            pads=[before for before, _ in cuts] + [max(after, 0) for _, after in cuts],
+            output_padding=[max(-after, 0) for _, after in cuts],
+        )  # fmt: skip
+        return finish(y, own.activation)
+
+    def _cut(self, i: int) -> tuple[int, int]:
+        """Return what to cut from both ends of a dimension; negative: what to add."""
+        own: Any = self
+        stride = own.strides[i]
+        window = (own.kernel_size[i] - 1) * own.dilation_rate[i] + 1
+        given = own.output_padding
+        extra = given if given is None or isinstance(given, int) else given[i]
+        if own.padding == "valid":
+            return 0, -(max(stride - window, 0) if extra is None else extra)
+        # The output has `stride` times the input's size or, with a given padding, Keras's.
+        kept = window + (stride if extra is None else window % 2 + extra) - 2
+        before = min(kept - kept // 2, window - 1)
+        return window - 1 - before, window - 1 - (kept - before)
+
+
+class _ConvTranspose(BaseConvTranspose):
     filters: int
     kernel_size: Any
     strides: Any = 1
@@ -30,47 +69,8 @@ class BaseConvTranspose(Windowed):
     kernel_constraint: Any = None
     bias_constraint: Any = None
 
-    def build(self, input_shape: Any) -> None:
-        """Make kernel and bias."""
-        channels = channels_of(input_shape, self.rank, type(self).__name__)
-        self.kernel = self.add_weight(
-            "kernel", (*self.kernel_size, self.filters, channels), self.kernel_initializer,
-            regularizer=self.kernel_regularizer, constraint=self.kernel_constraint,
-        )  # fmt: skip
-        self.bias = self.add_weight(
-            "bias", (self.filters,), self.bias_initializer,
-            regularizer=self.bias_regularizer, constraint=self.bias_constraint,
-        ) if self.use_bias else None  # fmt: skip
 
-    def call(self, x: Tensor) -> Tensor:
-        """Return the transposed convolution; (batch, ..., channels) in and out."""
-        rank = self.rank
-        kernel = ops.transpose(self.kernel, [rank + 1, rank, *range(rank)])
-        cuts = [self._cut(i) for i in range(rank)]
-        y = emit(
-            "ConvTranspose", channels_first(x), kernel, self.bias,
-            strides=list(self.strides), dilations=list(self.dilation_rate),
-            kernel_shape=list(self.kernel_size),
-            pads=[before for before, _ in cuts] + [max(after, 0) for _, after in cuts],
-            output_padding=[max(-after, 0) for _, after in cuts],
-        )  # fmt: skip
-        return finish(y, self.activation)
-
-    def _cut(self, i: int) -> tuple[int, int]:
-        """Return what to cut from both ends of a dimension; negative: what to add."""
-        stride = self.strides[i]
-        window = (self.kernel_size[i] - 1) * self.dilation_rate[i] + 1
-        given = self.output_padding
-        extra = given if given is None or isinstance(given, int) else given[i]
-        if self.padding == "valid":
-            return 0, -(max(stride - window, 0) if extra is None else extra)
-        # The output has `stride` times the input's size or, with a given padding, Keras's.
-        kept = window + (stride if extra is None else window % 2 + extra) - 2
-        before = min(kept - kept // 2, window - 1)
-        return window - 1 - before, window - 1 - (kept - before)
-
-
-class Conv1DTranspose(BaseConvTranspose):
+class Conv1DTranspose(_ConvTranspose):
     """Transposed convolution over time; see `Conv2DTranspose` for the arguments.
 
     Input shape: (batch, steps, channels). Output shape: (batch, new steps, filters).
@@ -85,7 +85,7 @@ class Conv1DTranspose(BaseConvTranspose):
     rank = 1
 
 
-class Conv2DTranspose(BaseConvTranspose):
+class Conv2DTranspose(_ConvTranspose):
     """Transposed convolution over pictures: the way from small to large.
 
     Args:
@@ -122,6 +122,8 @@ class Conv2DTranspose(BaseConvTranspose):
 class Conv3DTranspose(BaseConvTranspose):
     """Transposed convolution over volumes; see `Conv2DTranspose` for the arguments.
 
+    As in Keras, `data_format` stands before `output_padding` here.
+
     Input shape: (batch, depth, rows, columns, channels). Output shape: (batch, new depth,
     new rows, new columns, filters).
 
@@ -133,3 +135,20 @@ class Conv3DTranspose(BaseConvTranspose):
     """
 
     rank = 3
+
+    filters: int
+    kernel_size: Any
+    strides: Any = 1
+    padding: str = "valid"
+    data_format: str | None = None
+    output_padding: Any = None
+    dilation_rate: Any = 1
+    activation: Any = None
+    use_bias: bool = True
+    kernel_initializer: Any = "glorot_uniform"
+    bias_initializer: Any = "zeros"
+    kernel_regularizer: Any = None
+    bias_regularizer: Any = None
+    activity_regularizer: Any = None
+    kernel_constraint: Any = None
+    bias_constraint: Any = None

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgeml import ops
+from edgeml import activations, ops
 from edgeml.errors import ConfigError, ShapeError
 from edgeml.graph import Tensor
-from edgeml.layers import _activations as activations
 from edgeml.layers._layer import Layer
 
 
@@ -62,14 +61,8 @@ class Dense(Layer):
                 f"Dense takes (batch, ..., features) with known features, received {input_shape}",
                 received=input_shape,
             )
-        self.kernel = self.add_weight(
-            "kernel", (input_shape[-1], self.units), self.kernel_initializer,
-            regularizer=self.kernel_regularizer, constraint=self.kernel_constraint,
-        )  # fmt: skip
-        self.bias = self.add_weight(
-            "bias", (self.units,), self.bias_initializer,
-            regularizer=self.bias_regularizer, constraint=self.bias_constraint,
-        ) if self.use_bias else None  # fmt: skip
+        self.kernel = self.add_own_weight("kernel", (input_shape[-1], self.units))
+        self.bias = self.add_own_weight("bias", (self.units,)) if self.use_bias else None
 
     def call(self, x: Tensor) -> Tensor:
         """Return the output; see the class."""

@@ -43,6 +43,7 @@ class _Edges(Layer):
 
 class _ZeroPadding(_Edges):
     padding: Any = 1
+    data_format: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -60,6 +61,7 @@ class ZeroPadding1D(_ZeroPadding):
 
     Args:
         padding: Number of steps at both ends, or (before, after).
+        data_format: None or "channels_last".
 
     Input shape: (batch, steps, channels). Output shape: the same, larger.
 
@@ -90,8 +92,6 @@ class ZeroPadding2D(_ZeroPadding):
         (1, 6, 6, 2)
     """
 
-    data_format: str | None = None
-
 
 class ZeroPadding3D(_ZeroPadding):
     """Zeros around volumes.
@@ -112,11 +112,9 @@ class ZeroPadding3D(_ZeroPadding):
 
     rank = 3
 
-    data_format: str | None = None
-
 
 class _Cropping(_Edges):
-    cropping: Any = 1
+    cropping: Any
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -155,6 +153,8 @@ class Cropping1D(_Cropping):
 
     rank = 1
 
+    cropping: Any = (1, 1)
+
 
 class Cropping2D(_Cropping):
     """Pictures without their edges.
@@ -173,6 +173,7 @@ class Cropping2D(_Cropping):
         (1, 2, 2, 2)
     """
 
+    cropping: Any = ((0, 0), (0, 0))
     data_format: str | None = None
 
 
@@ -195,6 +196,7 @@ class Cropping3D(_Cropping):
 
     rank = 3
 
+    cropping: Any = ((1, 1), (1, 1), (1, 1))
     data_format: str | None = None
 
 

@@ -51,10 +51,7 @@ class Embedding(Layer):
 
     def build(self, input_shape: Any) -> None:
         """Make the table."""
-        self.embeddings = self.add_weight(
-            "embeddings", (self.input_dim, self.output_dim), self.embeddings_initializer,
-            regularizer=self.embeddings_regularizer, constraint=self.embeddings_constraint,
-        )  # fmt: skip
+        self.embeddings = self.add_own_weight("embeddings", (self.input_dim, self.output_dim))
 
     def call(self, x: Tensor) -> Tensor:
         """Return the vectors."""

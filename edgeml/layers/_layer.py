@@ -153,6 +153,34 @@ class Layer:
             self._regularized().append((found, regularizers.get(regularizer)))
         return found
 
+    def add_own_weight(self, name: str, shape: Sequence[int], kind: str = "") -> Parameter:
+        """Make a parameter with the initializer, regularizer and constraint among the fields.
+
+        Args:
+            name: Its name within the layer.
+            shape: Its shape, in Keras's order.
+            kind: What the fields' names start with; by default the name.
+        """
+        kind = kind or name
+        return self.add_weight(
+            name, shape, getattr(self, f"{kind}_initializer"),
+            regularizer=getattr(self, f"{kind}_regularizer", None),
+            constraint=getattr(self, f"{kind}_constraint", None),
+        )  # fmt: skip
+
+    def build_once(self, input_shape: Any) -> None:
+        """Build, when that was not done yet; the parameters' names stand below the caller's."""
+        if self.built:
+            return
+        graph = current_graph()
+        root = Graph() if graph is None else graph.root()
+        outer, root.scope = root.scope, f"{root.scope}{self.name}/"
+        try:
+            self.build(input_shape)
+        finally:
+            root.scope = outer
+        self.built = True
+
     def add_loss(self, value: Tensor) -> None:
         """Add a scalar to the loss of the model that is being traced."""
         value.graph.root().losses.append(value)
@@ -204,7 +232,7 @@ class Layer:
             mask = graph.masks.get(first) if isinstance(first, Tensor) else None
             if "mask" in accepted:
                 given = kwargs.get("mask")
-                mask = mask if given is None else as_tensor(given)
+                mask = mask if given is None else map_leaves(as_tensor, given)
                 kwargs = {**kwargs, "mask": mask}
             result = self.call(*args, **kwargs)
             self._add_penalties(graph, result)
@@ -330,6 +358,11 @@ class Call:
     args: Any
     kwargs: dict[str, Any]
     result: Any
+
+
+def mask_of(tensor: Any) -> Tensor | None:
+    """Return which steps of a traced tensor count, or None when they all do."""
+    return tensor.graph.root().masks.get(tensor) if isinstance(tensor, Tensor) else None
 
 
 def shape_of(tensor: Any) -> Any:

@@ -19,14 +19,8 @@ class BaseNormalization(Layer):
 
     def _add_scale_and_shift(self, shape: Sequence[int]) -> None:
         own: Any = self  # the fields stand in the subclasses, in the order of Keras's arguments
-        self.gamma = self.add_weight(
-            "gamma", shape, own.gamma_initializer,
-            regularizer=own.gamma_regularizer, constraint=own.gamma_constraint,
-        ) if own.scale else None  # fmt: skip
-        self.beta = self.add_weight(
-            "beta", shape, own.beta_initializer,
-            regularizer=own.beta_regularizer, constraint=own.beta_constraint,
-        ) if own.center else None  # fmt: skip
+        self.gamma = self.add_own_weight("gamma", shape) if own.scale else None
+        self.beta = self.add_own_weight("beta", shape) if own.center else None
 
     def _channels(self, input_shape: Any, axis: Any) -> int:
         size = input_shape[axis]

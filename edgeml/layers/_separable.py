@@ -44,15 +44,14 @@ class BaseDepthwiseConv(Windowed):
     def build(self, input_shape: Any) -> None:
         """Make kernel and bias."""
         channels = channels_of(input_shape, self.rank, type(self).__name__)
-        self.kernel = self.add_weight(
-            "kernel", (*self.kernel_size, channels, self.depth_multiplier),
-            self.depthwise_initializer,
-            regularizer=self.depthwise_regularizer, constraint=self.depthwise_constraint,
-        )  # fmt: skip
-        self.bias = self.add_weight(
-            "bias", (channels * self.depth_multiplier,), self.bias_initializer,
-            regularizer=self.bias_regularizer, constraint=self.bias_constraint,
-        ) if self.use_bias else None  # fmt: skip
+        self.kernel = self.add_own_weight(
+            "kernel", (*self.kernel_size, channels, self.depth_multiplier), "depthwise"
+        )
+        self.bias = (
+            self.add_own_weight("bias", (channels * self.depth_multiplier,))
+            if self.use_bias
+            else None
+        )
 
     def call(self, x: Tensor) -> Tensor:
         """Return the convolution of each channel by itself."""
@@ -135,21 +134,14 @@ class BaseSeparableConv(Windowed):
     def build(self, input_shape: Any) -> None:
         """Make both kernels and the bias."""
         channels = channels_of(input_shape, self.rank, type(self).__name__)
-        self.depthwise_kernel = self.add_weight(
-            "depthwise_kernel", (*self.kernel_size, channels, self.depth_multiplier),
-            self.depthwise_initializer,
-            regularizer=self.depthwise_regularizer, constraint=self.depthwise_constraint,
-        )  # fmt: skip
+        self.depthwise_kernel = self.add_own_weight(
+            "depthwise_kernel", (*self.kernel_size, channels, self.depth_multiplier), "depthwise"
+        )
         ones = (1,) * self.rank
-        self.pointwise_kernel = self.add_weight(
-            "pointwise_kernel", (*ones, channels * self.depth_multiplier, self.filters),
-            self.pointwise_initializer,
-            regularizer=self.pointwise_regularizer, constraint=self.pointwise_constraint,
-        )  # fmt: skip
-        self.bias = self.add_weight(
-            "bias", (self.filters,), self.bias_initializer,
-            regularizer=self.bias_regularizer, constraint=self.bias_constraint,
-        ) if self.use_bias else None  # fmt: skip
+        self.pointwise_kernel = self.add_own_weight(
+            "pointwise_kernel", (*ones, channels * self.depth_multiplier, self.filters), "pointwise"
+        )
+        self.bias = self.add_own_weight("bias", (self.filters,)) if self.use_bias else None
 
     def call(self, x: Tensor) -> Tensor:
         """Return the two convolutions, one after the other."""

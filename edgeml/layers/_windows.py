@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from edgeml import ops
+from edgeml import activations, ops
 from edgeml.errors import ConfigError, ShapeError
 from edgeml.graph import Tensor, emit
-from edgeml.layers import _activations as activations
 from edgeml.layers._layer import Layer
 from edgeml.layers._layout import channels_last, check_data_format
 
