@@ -46,7 +46,11 @@ def serialize(value: Any) -> Any:
         return {key: serialize(item) for key, item in value.items()}
     if hasattr(value, "get_config"):
         kind = type(value)
-        return {"class": kind.__name__, "module": kind.__module__, "config": value.get_config()}
+        return {
+            "class": kind.__name__,
+            "module": kind.__module__,
+            "config": serialize(value.get_config()),
+        }
     if callable(value) and hasattr(value, "__name__"):
         return {"function": value.__name__, "module": value.__module__}
     raise ModelFormatError(f"{value!r} cannot be saved: give it get_config(), or a name")
@@ -71,10 +75,8 @@ def deserialize(value: Any) -> Any:
         return np.array(value["array"], value["dtype"])
     if "class" in value:
         kind = _find(value["class"], value["module"])
-        config = value["config"]
-        if hasattr(kind, "from_config"):
-            return kind.from_config(config)
-        return kind(**{key: deserialize(item) for key, item in config.items()})
+        config = {key: deserialize(item) for key, item in value["config"].items()}
+        return kind.from_config(config) if hasattr(kind, "from_config") else kind(**config)
     if "function" in value:
         return _find(value["function"], value["module"])
     return {key: deserialize(item) for key, item in value.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -12,7 +13,9 @@ import numpy as np
 from edgeml._names import snake
 from edgeml.errors import ConfigError
 from edgeml.graph import Tensor, emit
+from edgeml.optimizers._flat import Part
 
+Array = np.ndarray[Any, Any]
 Slots = dict[str, Tensor]
 Scalars = dict[str, Tensor]
 
@@ -29,7 +32,11 @@ class Optimizer:
         global_clipnorm: Largest norm of all gradients together.
         use_ema: Whether to end with an exponential moving average of the weights.
         ema_momentum: Momentum of that average.
+        ema_overwrite_frequency: Steps after which the average becomes the weights, again and again;
+            None: only when training ends.
         gradient_accumulation_steps: Steps whose gradients are averaged for one update.
+        no_weight_decay: Patterns of the paths of parameters that weight decay leaves alone; see
+            `exclude_from_weight_decay`.
 
     Example:
         >>> from edgeml.optimizers import SGD
@@ -45,10 +52,12 @@ class Optimizer:
     global_clipnorm: float | None = None
     use_ema: bool = False
     ema_momentum: float = 0.99
+    ema_overwrite_frequency: int | None = None
     gradient_accumulation_steps: int | None = None
+    no_weight_decay: Sequence[str] = ()
 
     slots: ClassVar[tuple[str, ...]] = ()
-    """Names of the state vectors, each of the size of all parameters, zero at the start."""
+    """Names of the state vectors, each of the size of all parameters."""
 
     def __post_init__(self) -> None:
         self.iterations = 0
@@ -63,11 +72,10 @@ class Optimizer:
             raise ConfigError(f"weight_decay: expected at least 0, received {self.weight_decay!r}")
         if not 0.0 <= self.ema_momentum <= 1.0:
             raise ConfigError(f"ema_momentum: expected 0 to 1, received {self.ema_momentum!r}")
-        steps = self.gradient_accumulation_steps
-        if steps is not None and not (isinstance(steps, int) and steps >= 1):
-            raise ConfigError(
-                f"gradient_accumulation_steps: expected at least 1, received {steps!r}"
-            )
+        for name in ("gradient_accumulation_steps", "ema_overwrite_frequency"):
+            steps = getattr(self, name)
+            if steps is not None and not (isinstance(steps, int) and steps >= 1):
+                raise ConfigError(f"{name}: expected at least 1, received {steps!r}")
         rate = self.learning_rate
         if not callable(rate) and not (np.isfinite(rate) and rate >= 0):
             raise ConfigError(f"learning_rate: expected a number of at least 0, received {rate!r}")
@@ -81,9 +89,14 @@ class Optimizer:
         """Return what changes from step to step, by name; step 1 is the first."""
         return {"learning_rate": self.rate(step)}
 
+    def start(self, parameters: Array) -> dict[str, Any]:
+        """Return the start values, by name, of the state vectors that do not start at zero."""
+        return {}
+
     def update(
-        self, p: Tensor, g: Tensor, slots: Slots, scalars: Scalars, decay_mask: Tensor | None = None
-    ) -> tuple[Tensor, Slots]:
+        self, p: Tensor, g: Tensor, slots: Slots, scalars: Scalars,
+        decay_mask: Tensor | None = None, parts: Sequence[Part] = (),
+    ) -> tuple[Tensor, Slots]:  # fmt: skip
         """Emit the update; return new parameters and new slots.
 
         Args:
@@ -92,6 +105,7 @@ class Optimizer:
             slots: The state vectors, by name.
             scalars: What `scalars` returned, as tensors.
             decay_mask: 1 where weight decay applies, else 0; None: everywhere.
+            parts: Path and shape of each parameter, in their order in the vector.
         """
         return self._apply(self._decayed(p, scalars, decay_mask), g, slots, scalars)
 
@@ -103,6 +117,22 @@ class Optimizer:
             return p
         share = scalars["learning_rate"] * self.weight_decay
         return p - p * (share if mask is None else mask * share)
+
+    def exclude_from_weight_decay(
+        self, var_list: Sequence[Any] | None = None, var_names: Sequence[str] | None = None
+    ) -> None:
+        """Leave parameters alone with weight decay; before training starts.
+
+        Args:
+            var_list: Parameters.
+            var_names: Patterns (`re`) of their paths, such as ``"bias"``.
+        """
+        exact = [f"^{re.escape(p.path)}$" for p in var_list or ()]
+        self.no_weight_decay = (*self.no_weight_decay, *exact, *(var_names or ()))
+
+    def decays(self, path: str) -> bool:
+        """Return whether weight decay applies to the parameter of this path."""
+        return not any(re.search(pattern, path) for pattern in self.no_weight_decay)
 
     def clip(self, grads: Sequence[Tensor]) -> list[Tensor]:
         """Emit the limits on the gradients, one for each parameter."""

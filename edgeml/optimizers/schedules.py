@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = ["CosineDecay", "ExponentialDecay", "InverseTimeDecay", "PiecewiseConstantDecay",
-           "PolynomialDecay", "Schedule"]  # fmt: skip
+from edgeml.errors import ConfigError
+
+__all__ = ["CosineDecay", "CosineDecayRestarts", "ExponentialDecay", "InverseTimeDecay",
+           "LearningRateSchedule", "PiecewiseConstantDecay", "PolynomialDecay",
+           "Schedule"]  # fmt: skip
 
 
 class Schedule:
@@ -30,6 +33,14 @@ class Schedule:
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an equal schedule."""
         return asdict(self)  # type: ignore[call-overload, no-any-return]
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Schedule:
+        """Return the schedule that `get_config` described."""
+        return cls(**config)
+
+
+LearningRateSchedule = Schedule  # Keras's name
 
 
 @dataclass
@@ -78,6 +89,8 @@ class InverseTimeDecay(Schedule):
 class PolynomialDecay(Schedule):
     """From `initial_learning_rate` to `end_learning_rate` along a power of the steps left.
 
+    With `cycle` it does not end: the steps in all are the next multiple of `decay_steps`.
+
     Example:
         >>> from edgeml.optimizers.schedules import PolynomialDecay
         >>> PolynomialDecay(0.1, decay_steps=10, end_learning_rate=0.0)(5)
@@ -88,10 +101,17 @@ class PolynomialDecay(Schedule):
     decay_steps: int
     end_learning_rate: float = 0.0001
     power: float = 1.0
+    cycle: bool = False
+
+    def __post_init__(self) -> None:
+        _check_steps("decay_steps", self.decay_steps)
 
     def __call__(self, step: int) -> float:
         """Return the learning rate of `step`."""
-        left = 1.0 - min(step, self.decay_steps) / self.decay_steps
+        steps = self.decay_steps
+        if self.cycle:
+            steps *= max(1, math.ceil(step / steps))
+        left = 1.0 - min(step, steps) / steps
         span = self.initial_learning_rate - self.end_learning_rate
         return float(span * left**self.power + self.end_learning_rate)
 
@@ -124,6 +144,47 @@ class CosineDecay(Schedule):
 
 
 @dataclass
+class CosineDecayRestarts(Schedule):
+    """Down along half a cosine, again and again (Loshchilov and Hutter, 2017).
+
+    Args:
+        initial_learning_rate: The learning rate of step 0.
+        first_decay_steps: Steps down for the first time, above 0.
+        t_mul: What the steps are multiplied by each time.
+        m_mul: What the learning rate of the start is multiplied by each time.
+        alpha: The lowest learning rate, as a fraction of the first.
+
+    Example:
+        >>> from edgeml.optimizers.schedules import CosineDecayRestarts
+        >>> schedule = CosineDecayRestarts(0.1, first_decay_steps=10, m_mul=0.5)
+        >>> [round(schedule(step), 3) for step in (0, 5, 9, 10, 20, 30)]
+        [0.1, 0.05, 0.002, 0.05, 0.025, 0.025]
+    """
+
+    initial_learning_rate: float
+    first_decay_steps: int
+    t_mul: float = 2.0
+    m_mul: float = 1.0
+    alpha: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_steps("first_decay_steps", self.first_decay_steps)
+        if not self.t_mul >= 1.0:
+            raise ConfigError(f"t_mul: expected at least 1, received {self.t_mul!r}")
+
+    def __call__(self, step: int) -> float:
+        """Return the learning rate of `step`."""
+        height, length, left = 1.0, float(self.first_decay_steps), float(step)
+        if self.t_mul == 1.0:
+            height, left = self.m_mul ** (left // length), left % length
+        while left >= length:
+            left -= length
+            height, length = height * self.m_mul, length * self.t_mul
+        wave = 0.5 * height * (1.0 + math.cos(math.pi * left / length))
+        return self.initial_learning_rate * ((1.0 - self.alpha) * wave + self.alpha)
+
+
+@dataclass
 class PiecewiseConstantDecay(Schedule):
     """``values[i]`` up to and including ``boundaries[i]``, the last value after them.
 
@@ -140,3 +201,8 @@ class PiecewiseConstantDecay(Schedule):
         """Return the learning rate of `step`."""
         passed = sum(step > boundary for boundary in self.boundaries)
         return float(self.values[passed])
+
+
+def _check_steps(name: str, steps: int) -> None:
+    if not steps > 0:
+        raise ConfigError(f"{name}: expected at least 1, received {steps!r}")

@@ -16,7 +16,7 @@ from edgeml.graph import Graph, to_onnx
 from edgeml.optimizers import Optimizer
 from edgeml.training._inputs import Batch, check_finite
 from edgeml.training._state import State
-from edgeml.training._step import Step, Traced, build_step, scalars_of, slot_names
+from edgeml.training._step import Step, Traced, build_step, path_of, scalars_of, slot_names
 
 Array = np.ndarray[Any, Any]
 Trace = Callable[[Batch, bool], Traced]
@@ -66,30 +66,30 @@ class Engine:
         seed: Seed of the random operators.
         threads: Threads of one step; None is all cores.
         delegate: Where steps run.
-        decay: Which keys weight decay applies to; None: all.
     """
 
     def __init__(
         self, trace: Trace, trainable: Mapping[Hashable, Array], others: Mapping[Hashable, Array],
         optimizer: Optimizer, *, seed: int = 0, threads: int | None = None, delegate: str = "cpu",
-        decay: Callable[[Hashable], bool] | None = None,
     ) -> None:  # fmt: skip
         if not trainable:
             raise TrainingError("there is nothing to train: all parameters are frozen")
         self.optimizer = optimizer
         self.state = State(trainable, slot_names(optimizer), others)
+        vector = self.state.vector("parameters")
+        for name, value in optimizer.start(vector).items():
+            self.state.vector(name)[...] = value
         if optimizer.use_ema:  # of an optimizer that has counted steps already
-            self.state.vector("average")[...] = self.state.vector("parameters")
+            self.state.vector("average")[...] = vector
         self.seed = seed
         self._trace = trace
         self._threads = threads
         self._delegate = delegate
         self._steps: OrderedDict[Any, Step] = OrderedDict()
         self._decay = None
-        if decay is not None:
-            chosen = [float(decay(key)) for key in self.state.keys]
-            if not all(chosen):
-                self._decay = np.repeat(np.array(chosen, np.float32), self.state.sizes)
+        chosen = [float(optimizer.decays(path_of(key))) for key in self.state.keys]
+        if not all(chosen):
+            self._decay = np.repeat(np.array(chosen, np.float32), self.state.sizes)
         self.micro_step = 0
 
     def train(self, batch: Batch, number: int = 0) -> Result:

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from edgeml import ops
 from edgeml.errors import TrainingError
-from edgeml.graph import Graph, Node, Tensor, emit, emit_many, gradients, live_nodes
+from edgeml.graph import Graph, Node, Tensor, emit, gradients, live_nodes
 from edgeml.graph._execute import open_session
 from edgeml.optimizers import Optimizer
+from edgeml.optimizers._flat import Part, joined, pieces
 from edgeml.runtime._errors import translated
 from edgeml.training._memory import is_planned, peak_bytes
 from edgeml.training._state import State
@@ -102,7 +102,7 @@ def _update(
         for g, shape in zip(found, state.shapes, strict=True)
     ]
     steps = optimizer.gradient_accumulation_steps or 1
-    g = _flat(optimizer.clip(grads) if steps == 1 else grads)
+    g = joined(optimizer.clip(grads) if steps == 1 else grads)
     vectors = {name: graph.input(name, np.float32, (state.size,)) for name in state.vectors}
     flat = vectors.pop("parameters")
     scalars = {name: graph.input(f"scalar/{name}", np.float32, ())
@@ -116,27 +116,49 @@ def _update(
         total = vectors["accumulator"] + g
         results["new/accumulator"] = emit("Where", apply, 0.0, total, like=total)
         # Clipped is what one large batch would have given: the mean.
-        g = _flat(optimizer.clip(_parts(total * (1.0 / steps), state.sizes)))
-    new, moved = optimizer.update(flat, g, own, scalars, decay_mask=mask)
+        g = joined(optimizer.clip(pieces(total * (1.0 / steps), state.sizes)))
+    parts = [(path_of(key), shape) for key, shape in zip(state.keys, state.shapes, strict=True)]
+    new, moved = optimizer.update(flat, g, own, scalars, decay_mask=mask, parts=parts)
     made = {"parameters": new, **moved}
     if optimizer.use_ema:
         momentum = scalars["ema_momentum"]
         made["average"] = vectors["average"] * momentum + new * (1.0 - momentum)
+        if optimizer.ema_overwrite_frequency:
+            now = emit("Cast", scalars["ema_overwrite"], to=9)
+            made["parameters"] = emit("Where", now, made["average"], new)
+    made["parameters"] = _constrained(made["parameters"], state.keys, parts)
     old = {"parameters": flat, **vectors}
     for name, value in made.items():
         results[f"new/{name}"] = value if apply is None else emit("Where", apply, value, old[name])
     return results
 
 
-def _flat(grads: Sequence[Tensor]) -> Tensor:
-    flat = [g if g.ndim == 1 else ops.reshape(g, [-1]) for g in grads]
-    return emit("Concat", *flat, axis=0) if len(flat) > 1 else flat[0]
+def path_of(key: Hashable) -> str:
+    """Return the path of a parameter, or the name of an initializer."""
+    return str(getattr(key, "path", key))
 
 
-def _parts(g: Tensor, sizes: Sequence[int]) -> Sequence[Tensor]:
-    if len(sizes) == 1:
-        return [g]
-    return emit_many(len(sizes), "Split", g, np.array(sizes, np.int64), axis=0)
+def _constrained(vector: Tensor, keys: Sequence[Hashable], parts: Sequence[Part]) -> Tensor:
+    """Emit what brings each parameter to where its constraint wants it."""
+    limits = [getattr(key, "constraint", None) for key in keys]
+    if not any(limits):
+        return vector
+    sizes: list[int] = []
+    chosen: list[Any] = []
+    for limit, (_, shape) in zip(limits, parts, strict=True):
+        size = math.prod(shape)
+        if limit is None and chosen and chosen[-1] is None:  # neighbours that are free stay one
+            sizes[-1] += size
+        else:
+            sizes.append(size)
+            chosen.append(None if limit is None else (limit, shape))
+    found = []
+    for piece, limited in zip(pieces(vector, sizes), chosen, strict=True):
+        if limited is not None:
+            limit, shape = limited
+            piece = limit(emit("Reshape", piece, np.array(shape, np.int64)))
+        found.append(piece)
+    return joined(found)
 
 
 def scalars_of(optimizer: Optimizer, step: int) -> dict[str, float]:
@@ -144,6 +166,8 @@ def scalars_of(optimizer: Optimizer, step: int) -> dict[str, float]:
     scalars = optimizer.scalars(step)
     if optimizer.use_ema:  # the average starts with the first step's weights, not with zeros
         scalars["ema_momentum"] = optimizer.ema_momentum if step > 1 else 0.0
+        if every := optimizer.ema_overwrite_frequency:
+            scalars["ema_overwrite"] = float(step % every == 0)
     return scalars
 
 

@@ -46,6 +46,23 @@ CASES = {
     "adam-global": ("Adam", {"global_clipnorm": 0.1}),
     "adam-ema": ("Adam", {"use_ema": True, "ema_momentum": 0.5}),
     "adamw": ("AdamW", {}), "adamw-decay": ("AdamW", {"weight_decay": 0.1, "global_clipnorm": 1.0}),
+    "adagrad": ("Adagrad", {}),
+    "adagrad-decay": ("Adagrad", {"initial_accumulator_value": 0.01, "weight_decay": 0.02}),
+    "adadelta": ("Adadelta", {}), "adadelta-rho": ("Adadelta", {"rho": 0.5, "epsilon": 1e-3}),
+    "adamax": ("Adamax", {}), "adamax-betas": ("Adamax", {"beta_1": 0.5, "beta_2": 0.8}),
+    "nadam": ("Nadam", {}), "nadam-betas": ("Nadam", {"beta_1": 0.99, "weight_decay": 0.1}),
+    "lion": ("Lion", {}), "lion-decay": ("Lion", {"beta_2": 0.9, "weight_decay": 0.1}),
+    "lamb": ("Lamb", {}), "lamb-decay": ("Lamb", {"weight_decay": 0.1, "epsilon": 1e-3}),
+    "ftrl": ("Ftrl", {}),
+    "ftrl-all": ("Ftrl", {"learning_rate_power": -0.7, "l1_regularization_strength": 0.01,
+                          "l2_regularization_strength": 0.02, "beta": 0.1,
+                          "l2_shrinkage_regularization_strength": 0.03}),
+    "adafactor": ("Adafactor", {}), "adafactor-clip": ("Adafactor", {"clip_threshold": 0.3}),
+    "muon": ("Muon", {}),
+    "muon-plain": ("Muon", {"nesterov": False, "rms_rate": None, "ns_steps": 3,
+                            "adam_lr_ratio": 0.1, "adam_weight_decay": None}),
+    "ema-overwrite": ("SGD", {"momentum": 0.9, "use_ema": True, "ema_momentum": 0.9,
+                              "ema_overwrite_frequency": 5}),
 }  # fmt: skip
 
 
@@ -81,17 +98,40 @@ class Oracle:
     def slots(self):
         """The state by our names, one array a parameter."""
         own, found = self.optimizer, {}
-        names = {"mean": "_momentums", "square": "_velocities", "largest": "_velocity_hats"}
-        if isinstance(own, keras.optimizers.SGD):
-            names = {"velocity": "momentums"}
-        elif isinstance(own, keras.optimizers.RMSprop):
-            names = {"square": "_velocities", "mean": "_average_gradients",
-                     "velocity": "_momentums"}  # fmt: skip
+        names = SLOTS.get(type(own).__name__, SLOTS["Adam"])
         for name, theirs in {**names, "average": "_model_variables_moving_average"}.items():
-            values = [v for v in getattr(own, theirs, []) if v is not None]
-            if values:
-                found[name] = [v.value.detach().numpy().copy() for v in values]
+            values = getattr(own, theirs, [])
+            if all(v is None for v in values):
+                continue
+            found[name] = [
+                np.zeros(p.shape, np.float32) if v is None else padded(v, p)
+                for v, p in zip(values, self.variables, strict=True)
+            ]
+        if isinstance(own, keras.optimizers.Adafactor):  # vectors have no rows and columns
+            for i, (v, p) in enumerate(zip(own._v, self.variables, strict=True)):
+                if len(p.shape) < 2:
+                    found["rows"][i] = v.value.detach().numpy().copy()
         return found
+
+
+# Keras's state by our names.
+SLOTS = {
+    "Adam": {"mean": "_momentums", "square": "_velocities", "largest": "_velocity_hats"},
+    "SGD": {"velocity": "momentums"},
+    "RMSprop": {"square": "_velocities", "mean": "_average_gradients", "velocity": "_momentums"},
+    "Adagrad": {"square": "_accumulators"},
+    "Adadelta": {"square": "_accumulated_grads", "moved": "_accumulated_delta_vars"},
+    "Adamax": {"mean": "_m", "largest": "_u"},
+    "Ftrl": {"square": "_accumulators", "linear": "_linears"},
+    "Muon": {"mean": "momentums", "square": "adam_velocities"},
+    "Adafactor": {"rows": "_r", "columns": "_c"},
+}
+
+
+def padded(value, like):
+    """Return a state as it lies in ours: the few means of Adafactor at the start."""
+    flat = value.value.detach().numpy().ravel()
+    return np.pad(flat, (0, int(np.prod(like.shape)) - flat.size)).reshape(like.shape)
 
 
 def scales(optimizer):
@@ -192,6 +232,24 @@ PYTORCH = {
         optimizers.AdamW(0.01, epsilon=TINY, weight_decay=0.1),
         lambda w: torch.optim.AdamW(w, 0.01, eps=TINY, weight_decay=0.1),
     ),
+    "adagrad": (
+        optimizers.Adagrad(0.01, 0.2, TINY),
+        lambda w: torch.optim.Adagrad(w, 0.01, initial_accumulator_value=0.2, eps=TINY),
+    ),
+    "adadelta": (
+        optimizers.Adadelta(0.5, 0.8, 1e-5),
+        lambda w: torch.optim.Adadelta(w, 0.5, 0.8, 1e-5),
+    ),
+    "adamax": (
+        optimizers.Adamax(0.01, epsilon=TINY), lambda w: torch.optim.Adamax(w, 0.01, eps=TINY),
+    ),
+    "nadam": (
+        optimizers.Nadam(0.01), lambda w: torch.optim.NAdam(w, 0.01, eps=1e-7, momentum_decay=1.0),
+    ),
+    "adafactor": (
+        optimizers.Adafactor(0.01),
+        lambda w: torch.optim.Adafactor(w, 0.01, eps=(1e-15, 1e-3), weight_decay=0.0),
+    ),
 }  # fmt: skip
 
 
@@ -225,6 +283,11 @@ SCHEDULES = [
     ("InverseTimeDecay", (0.1, 10, 0.5), {"staircase": True}),
     ("PolynomialDecay", (0.1, 20), {}),
     ("PolynomialDecay", (0.1, 20, 0.01), {"power": 2.0}),
+    ("PolynomialDecay", (0.1, 8, 0.01), {"cycle": True}),
+    ("CosineDecayRestarts", (0.1, 6), {}),
+    ("CosineDecayRestarts", (0.1, 5), {"t_mul": 1.0, "m_mul": 0.7, "alpha": 0.1}),
+    # Steps 4 + 6 would end a wave, too, but Keras's logarithms miss it by a bit.
+    ("CosineDecayRestarts", (0.1, 5), {"t_mul": 1.5, "m_mul": 0.5}),
     ("CosineDecay", (0.1, 20), {}), ("CosineDecay", (0.1, 20), {"alpha": 0.1}),
     ("CosineDecay", (0.0, 20), {"warmup_target": 0.2, "warmup_steps": 7, "alpha": 0.05}),
     ("CosineDecay", (0.1, 20), {"warmup_steps": 7}),
@@ -237,7 +300,8 @@ def schedule_id(case):
 
 
 def test_every_schedule_has_a_case():
-    assert {name for name, _, _ in SCHEDULES} == set(schedules.__all__) - {"Schedule"}
+    assert {name for name, _, _ in SCHEDULES} == set(schedules.__all__) - {
+        "LearningRateSchedule", "Schedule"}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", SCHEDULES, ids=schedule_id)

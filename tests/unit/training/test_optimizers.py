@@ -8,7 +8,18 @@ from edgeml import optimizers
 from edgeml.callbacks import EarlyStopping
 from edgeml.errors import ConfigError
 from edgeml.layers import Dense, Input
-from edgeml.optimizers import SGD, Adam, AdamW, RMSprop, schedules
+from edgeml.optimizers import (
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    Ftrl,
+    Lion,
+    Muon,
+    RMSprop,
+    ScheduleFreeAdamW,
+    schedules,
+)
 from edgeml.training import Trainer
 
 rng = np.random.default_rng(0)
@@ -70,6 +81,17 @@ def adam(p, g, step, s, rate=0.05, b1=0.9, b2=0.99, eps=1e-7, amsgrad=False, dec
     return p * (1 - decay * rate) - alpha * s["m"] / (np.sqrt(spread) + eps)
 
 
+def schedule_free(p, g, step, s, rate=0.05, b1=0.9, b2=0.99, eps=1e-8, warm=20, decay=0.0):
+    p = p * (1 - decay * rate)
+    last = s.get("last", s.setdefault("x", p))
+    s["v"] = b2 * s.get("v", 0.0) + (1 - b2) * g**2
+    denominator = np.sqrt(s["v"] / (1 - b2**step)) + eps
+    average = (p - (1 - b1) * last) / b1
+    s["last"] = last - rate * min(step / warm, 1.0) * g / denominator
+    average = (1 - 1 / step) * average + s["last"] / step
+    return (1 - b1) * s["last"] + b1 * average
+
+
 FORMULAS = {
     "momentum": (SGD(0.05, momentum=0.9), sgd, {}),
     "nesterov": (SGD(0.05, momentum=0.9, nesterov=True), sgd, {"nesterov": True}),
@@ -78,6 +100,10 @@ FORMULAS = {
     "adam": (Adam(0.05, beta_2=0.99), adam, {}),
     "amsgrad": (Adam(0.05, beta_2=0.99, amsgrad=True), adam, {"amsgrad": True}),
     "adamw": (AdamW(0.05, beta_2=0.99, weight_decay=0.1), adam, {"decay": 0.1}),
+    # Keras on PyTorch takes the new momentum for the old one, as it changes it in place.
+    "schedule-free": (
+        ScheduleFreeAdamW(0.05, beta_2=0.99, warmup_steps=20), schedule_free, {},
+    ),
 }  # fmt: skip
 
 
@@ -230,6 +256,8 @@ def test_optimizers_by_name(given, kind, attribute, value):
 @pytest.mark.parametrize("optimizer", [
     SGD(0.3, 0.5, True, clipnorm=1.0), RMSprop(0.2, centered=True, use_ema=True),
     Adam(0.1, amsgrad=True, gradient_accumulation_steps=4), AdamW(weight_decay=0.1),
+    Adagrad(0.1, 0.2), Muon(exclude_layers=["head"]), Ftrl(0.1, -0.7),
+    SGD(schedules.CosineDecayRestarts(0.1, 5), no_weight_decay=["bias"]),
 ])  # fmt: skip
 def test_a_config_makes_an_equal_optimizer(optimizer):
     again = type(optimizer).from_config(optimizer.get_config())
@@ -248,10 +276,50 @@ def test_a_config_makes_an_equal_optimizer(optimizer):
     (lambda: SGD(weight_decay=-0.1), "weight_decay"),
     (lambda: SGD(ema_momentum=2.0), "ema_momentum: expected 0 to 1"),
     (lambda: SGD(gradient_accumulation_steps=0), "gradient_accumulation_steps"),
+    (lambda: SGD(ema_overwrite_frequency=0), "ema_overwrite_frequency: expected at least 1"),
+    (lambda: Lion(beta_1=0.0), "beta_1: expected above 0"),
+    (lambda: ScheduleFreeAdamW(beta_1=0.0), "beta_1: expected above 0"),
+    (lambda: Ftrl(learning_rate_power=1.0), "learning_rate_power: expected at most 0"),
+    (lambda: Ftrl(l1_regularization_strength=-1.0), "l1_regularization_strength"),
+    (lambda: Muon(ns_steps=0), "ns_steps: expected at least 1"),
+    (lambda: schedules.PolynomialDecay(0.1, 0), "decay_steps: expected at least 1"),
+    (lambda: schedules.CosineDecayRestarts(0.1, 0), "first_decay_steps: expected at least 1"),
+    (lambda: schedules.CosineDecayRestarts(0.1, 5, t_mul=0.5), "t_mul: expected at least 1"),
 ])  # fmt: skip
 def test_bad_arguments_are_named(make, message):
     with pytest.raises(ConfigError, match=message):
         make()
+
+
+def test_a_resumed_trainer_follows_its_schedule(tmp_path):
+    network("sgd").save(tmp_path / "net.onnx")
+    optimizer = SGD(schedules.ExponentialDecay(0.1, 5, 0.5), momentum=0.9)
+    trainer = Trainer(tmp_path / "net.onnx", loss="mse", optimizer=optimizer)
+    trainer.fit(X, Y, batch_size=16, verbose=0)
+    trainer.checkpoint(tmp_path / "c.npz")
+    again = Trainer.resume(tmp_path / "c.npz")
+    assert again.optimizer.learning_rate == optimizer.learning_rate
+    assert again.optimizer.rate(5) == optimizer.rate(5)
+
+
+@pytest.mark.parametrize("name", ["SGD", "Muon"])
+def test_weight_decay_leaves_alone_what_is_excluded(name):
+    def start(optimizer):
+        model = network(optimizer)
+        model.compile(optimizer, lambda y_true, y_pred: y_pred * 0.0)
+        model.train_on_batch(X, Y)
+        return [bool((a == b).all()) for a, b in zip(model.get_weights(), START, strict=True)]
+
+    make = getattr(optimizers, name)
+    assert not any(start(make(0.1, weight_decay=0.1)))
+    by_name = make(0.1, weight_decay=0.1)
+    by_name.exclude_from_weight_decay(var_names=["bias"])
+    assert start(by_name) == [False, True, False]
+    model = network("sgd")
+    by_list = make(0.1, weight_decay=0.1)
+    by_list.exclude_from_weight_decay(model.weights[:1])
+    assert by_list.decays("other/kernel")
+    assert not by_list.decays(model.weights[0].path)
 
 
 def test_adam_learns_on_after_a_layer_is_unfrozen():
