@@ -43,6 +43,18 @@ LOOP = """
         { on = Identity (go)  new = Mul (s, x) }> (count, true, x)
     y = ReduceSum <keepdims = 0> (last)
 """
+EARLY = LOOP.replace(
+    "on = Identity (go)", "limit = Constant <value = float {2.0}> () "
+    "m = ReduceMax <keepdims = 0> (s) on = Less (m, limit)",
+)  # fmt: skip
+NESTED = """
+    true = Constant <value = bool {1}> ()
+    last = Loop <body = outer (int64 i, bool go, float[3] s) => (bool on, float[3] new) {
+        on = Identity (go)
+        new = Loop <body = inner (int64 j, bool go2, float[3] t) => (bool on2, float[3] made)
+            { on2 = Identity (go2)  made = Mul (t, s) }> (count, true, s) }> (count, true, x)
+    y = ReduceSum <keepdims = 0> (last)
+"""
 IF = """
     same = If <then_branch = a () => (float[3] t) { t = Mul (x, x) },
                else_branch = b () => (float[3] e) { e = Neg (x) }> (flag)
@@ -65,6 +77,20 @@ def test_a_loop_from_a_file():
     np.testing.assert_allclose(slope(model(nodes)), 3 * X**2, rtol=1e-6)
 
 
+def test_a_loop_that_ends_early():
+    """The second of five steps finds 4.5, which is above 2, and is the last."""
+    nodes = "count = Constant <value = int64 {5}> ()" + EARLY.replace(
+        "(count, true, x)", "(count, true, half)").replace(
+        "last =", "two = Constant <value = float {0.5}> () half = Mul (x, two) last =")  # fmt: skip
+    np.testing.assert_allclose(slope(model(nodes)), 3 * X**2 / 2, rtol=1e-6)
+
+
+def test_a_loop_in_a_loop():
+    """Of two times two: x, x^3, x^9."""
+    nodes = "count = Constant <value = int64 {2}> ()" + NESTED
+    np.testing.assert_allclose(slope(model(nodes)), 9 * X**8, rtol=1e-5)
+
+
 @pytest.mark.parametrize("flag", [True, False])
 def test_a_branch_from_a_file(flag):
     fed = model(IF, "float[3] x, bool flag")
@@ -77,9 +103,10 @@ def test_a_branch_from_a_file(flag):
 @pytest.mark.parametrize(("proto", "message"), [
     (model(LOOP, "float[3] x, int64 count"), "the number of its steps is not a constant"),
     (model("count = Constant <value = int64 {9999}> ()" + LOOP), "9999 steps"),
-    (model("count = Constant <value = int64 {2}> ()" + LOOP.replace(
-        "on = Identity (go)", "limit = Constant <value = float {9.0}> () "
-        "m = ReduceMax <keepdims = 0> (s) on = Less (m, limit)")), "may end early"),
+    (model("count = Constant <value = int64 {2}> ()" + EARLY.replace("new)", "new, float[3] out)")
+     .replace("new = Mul", "out = Neg (s)  new = Mul").replace("last =", "last, all =")),
+     "may end early, and how many values"),
+    (model("count = Constant <value = int64 {300}> ()" + NESTED), "more than 65536 operators"),
     (model(IF.replace("float[3] e) { e = Neg (x) }", "float e) "
         "{ e = ReduceSum <keepdims = 0> (x) }"), "float[3] x, bool flag"), "have the shapes"),
 ])  # fmt: skip

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgeml.errors import NoGradient
 from edgeml.graph._infer import to_elem_type
 from edgeml.graph._ir import Node, Tensor, emit
 from edgeml.graph._rules import attributes_of, lowering, no_grad, rule
@@ -89,6 +88,7 @@ def _with_batch(node: Node) -> Tensor:
 def scatter(node: Node, g: Tensor) -> Grads:
     """Equal values share the gradient of "max" and "min", as in PyTorch."""
     x, indices, updates = node.inputs[:3]
+    assert x is not None
     assert updates is not None
     kept = attributes_of(node, "axis")
 
@@ -99,18 +99,20 @@ def scatter(node: Node, g: Tensor) -> Grads:
     def placed(base: Tensor, values: Tensor, how: str) -> Tensor:
         return emit(node.op, base, indices, values, reduction=how, **kept)
 
-    kind = node.attr("reduction", "none")
-    if kind == "mul":
-        raise NoGradient(
-            f"{node.op} with reduction 'mul' has no gradient rule, node {node.name!r}; the other "
-            "reductions have",
-            op=node.op, node=node.name,
-        )  # fmt: skip
+    kind, real = node.attr("reduction", "none"), to_elem_type(g.dtype)
     if kind == "add":
         return g, None, picked(g)
     if kind == "none":
         return placed(g, _zeros(updates), kind), None, picked(g)
-    real = to_elem_type(g.dtype)
+    if kind == "mul":
+        zero = emit("Equal", updates, 0.0)
+        count = emit("Cast", zero, to=real)
+        safe = emit("Where", zero, 1.0, updates, like=g)
+        # The product of all others: of those that are zero, at most this one.
+        alone = picked(placed(_zeros(x), count, "add")) - count < 0.5
+        others = emit("Where", alone, picked(placed(x, safe, "mul")) / safe, 0.0, like=g)
+        ones = x.graph.constant(np.ones(x.static_shape, x.dtype))
+        return g * placed(ones, updates, "mul"), None, picked(g) * others
     hit = emit("Cast", emit("Equal", x, node.output), to=real)
     hits = emit("Cast", emit("Equal", updates, picked(node.output)), to=real)
     share = g / placed(hit, hits, "add")

@@ -8,11 +8,11 @@ from functools import reduce
 
 import numpy as np
 
-from edgeml.errors import NoGradient
 from edgeml.graph._ir import Node, Tensor, emit
 from edgeml.graph._rules import lowering
 
-_LINEAR, _NEAREST = ("linear", "bilinear"), ("nearest",)
+_LINEAR, _NEAREST, _CUBIC = ("linear", "bilinear"), ("nearest",), ("cubic", "bicubic")
+_SHARPNESS = -0.75  # of the cubic kernel, as in the runtime and in PyTorch
 
 
 @lowering("GridSample")
@@ -21,12 +21,6 @@ def grid_sample(node: Node) -> list[Tensor]:
     x, grid = node.x, node.inputs[1]
     assert grid is not None
     mode = node.attr("mode", "linear")
-    if mode not in (*_LINEAR, *_NEAREST):
-        raise NoGradient(
-            f"GridSample {node.name!r}: mode {mode!r} has no gradient rule; 'linear' and "
-            "'nearest' have",
-            op=node.op, node=node.name,
-        )  # fmt: skip
     batch, channels, *sizes = x.static_shape
     rank = len(sizes)
     sides = [
@@ -56,19 +50,34 @@ def _sides(node: Node, p: Tensor, size: int, mode: str) -> list[tuple[Tensor, Te
     aligned = bool(node.attr("align_corners", 0))
     padding = node.attr("padding_mode", "zeros")
     at = (p + 1.0) * ((size - 1) / 2 if aligned else size / 2) - (0.0 if aligned else 0.5)
+    low, span = (0.0, size - 1) if aligned else (-0.5, size)
+    if mode in _CUBIC:
+        first = emit("Floor", at)
+        taps = [first + (k - 1.0) for k in range(4)]
+        if padding == "reflection":
+            taps = [_reflected(tap, low, span) for tap in taps]
+        shares = [_cubic(emit("Abs", at - first - (k - 1.0)), k in (1, 2)) for k in range(4)]
+        return [_side(tap, w, size, padding) for tap, w in zip(taps, shares, strict=True)]
     if padding == "reflection":
-        at = _reflected(at, 0.0 if aligned else -0.5, size - 1 if aligned else size)
+        at = _reflected(at, low, span)
     if padding != "zeros":
         at = emit("Clip", at, 0.0, float(size - 1), like=p)
     if mode in _NEAREST:
-        near = emit("Round", at)
-        return [_side(near, None, size, padding)]
-    low = emit("Floor", at)
-    after = at - low
+        return [_side(emit("Round", at), None, size, padding)]
+    first = emit("Floor", at)
+    after = at - first
     return [
-        _side(low, 1.0 - after, size, padding),
-        _side(low + 1.0, after, size, padding),
+        _side(first, 1.0 - after, size, padding),
+        _side(first + 1.0, after, size, padding),
     ]
+
+
+def _cubic(d: Tensor, near: bool) -> Tensor:
+    """Return the share of a value `d` away (Keys, 1981): its kernel up to 1, or from 1 to 2."""
+    a = _SHARPNESS
+    if near:
+        return (d * (a + 2.0) - (a + 3.0)) * d * d + 1.0
+    return ((d - 5.0) * d + 8.0) * d * a - 4.0 * a
 
 
 def _side(

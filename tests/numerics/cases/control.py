@@ -96,7 +96,74 @@ def _if(computed):
     return run
 
 
+def _body(*inputs):
+    """Return a body in the graph that is traced, and its inputs."""
+    body = Graph(parent=current_graph())
+    return body, [body.input(None, dtype, shape) for dtype, shape in inputs]
+
+
+def _real(x):
+    return x.dtype, x.shape
+
+
+COUNT, FLAG = (np.int64, ()), (np.bool_, ())
+
+
+def _nested(x, w):
+    """Loop over rows, in which there is a loop that uses both bodies around it, and a branch."""
+    outer, (i, go, state) = _body(COUNT, FLAG, _real(x))
+    with outer:
+        scaled = state * outer.constant(np.linspace(0.5, 1.5, 20).astype(np.float32)[:8])
+        inner, (_, on, own) = _body(COUNT, FLAG, _real(x))
+        with inner:
+            inner.outputs = {"n/on": on, "n/new": own * w + scaled}
+        (rows,) = emit_many(1, "Loop", np.array(2), None, state, types=[_real(x)], body=inner)
+        sides = []
+        for name, factor in (("then", 0.5), ("else", 0.25)):
+            side, _ = _body()
+            with side:
+                side.outputs = {f"n/{name}": rows * factor + scaled}
+            sides.append(side)
+        (new,) = emit_many(1, "If", i < 1, types=[_real(x)], then_branch=sides[0],
+                           else_branch=sides[1])  # fmt: skip
+        outer.outputs = {"n/go": go, "n/state": new}
+    return emit_many(1, "Loop", np.array(3), None, x, types=[_real(x)], body=outer)
+
+
+def _nested_torch(torch, x, w):
+    state, row = x, torch.linspace(0.5, 1.5, 20)[:8]
+    for i in range(3):
+        scaled, own = state * row, state
+        for _ in range(2):
+            own = own * w + scaled
+        state = own * (0.5 if i < 1 else 0.25) + scaled
+    return (state,)
+
+
+def _ends_early(x):
+    """Double until the largest is above 2: after two of five steps."""
+    body, (i, go, state) = _body(COUNT, FLAG, _real(x))
+    assert i.shape == go.shape
+    with body:
+        new = state * state + x
+        largest = emit_many(1, "ReduceMax", new, keepdims=0)[0]
+        body.outputs = {"e/go": largest < 2.0, "e/state": new}
+    return emit_many(1, "Loop", np.array(5), None, x, types=[_real(x)], body=body)
+
+
+def _ends_early_torch(torch, x):
+    state = x
+    for _ in range(5):
+        state = state * state + x
+        if state.max() >= 2.0:
+            break
+    return (state,)
+
+
 CASES = [
+    {"op": "Loop", "inputs": [_n(3, 8), _n(8)], "emit": _nested, "torch": _nested_torch},
+    {"op": "Loop", "inputs": [np.float32([0.5, 0.9, 0.2])], "emit": _ends_early,
+     "torch": _ends_early_torch},
     *({"op": "Scan", "inputs": [_n(4, 2, 3), _n(3, 3), _n(2, 3)], "emit": _scan(way),
        "torch": _scan_torch(way)} for way in (False, True)),
     {"op": "Scan", "inputs": [_n(3, 4, 2), _n(3, 2)], "emit": _scan_axes,

@@ -26,6 +26,9 @@ def _written(at):
     return lambda torch, x, u, n=None: x.index_copy(2, torch.tensor(at), u)
 
 
+FEW = np.abs(X[:, :2]) + 0.5
+FEW[0, 0], FEW[1, :, 1], FEW[2] = 0, 0, 0  # none, one and two zeros that meet in a place
+TWICE = np.zeros((5, 2, 3), np.int64) + np.arange(5)[:, None, None] % 4
 ELEMENTS = rng.integers(0, 4, (5, 2, 3))
 CASES = [
     {"op": "Gather", "inputs": [X, _i(0, 2, 2, -1)], "torch": _gather(0)},
@@ -63,6 +66,13 @@ CASES = [
        "torch": (lambda how: lambda t, x, i, u: x.scatter_reduce(
            0, i[:, :, None].expand_as(u), u, how))(f"a{r}")}
       for r in ("max", "min")),
+    *({"op": "ScatterElements", "inputs": [X, i, FEW], "attrs": {"axis": 1, "reduction": "mul"},
+       "kink": kink, "torch": lambda t, x, i, u: x.scatter_reduce(1, i, u, "prod")}
+      for i, kink in ((ELEMENTS, False), (TWICE, True))),
+    {"op": "ScatterND", "inputs": [X, np.array([[1], [4], [1]]), np.concatenate([U, -U[:1]])],
+     "attrs": {"reduction": "mul"},
+     "torch": lambda t, x, i, u: x.scatter_reduce(
+         0, i[:, :, None].expand_as(u), u, "prod")},
     *({"op": "TensorScatter", "inputs": [X.transpose(1, 0, 2)[None], U.transpose(1, 0, 2)[None],
                                          *start], "opset": 24, "attrs": {"mode": mode},
        "torch": _written(at)}

@@ -3,7 +3,7 @@
 import numpy as np
 
 rng = np.random.default_rng(0)
-_TORCH = {"linear": "bilinear", "nearest": "nearest"}
+_TORCH = {"linear": "bilinear", "cubic": "bicubic"}
 
 
 def _grid(*shape, reach=1.0, size=5):
@@ -15,7 +15,8 @@ def _grid(*shape, reach=1.0, size=5):
 
 def _sample(mode, padding, aligned, x, grid, opset=20, oracle=True):
     attrs = {"mode": mode, "padding_mode": padding, "align_corners": int(aligned)}
-    case = {"op": "GridSample", "inputs": [x, grid], "attrs": attrs, "opset": opset, "eps": 1e-3}
+    case = {"op": "GridSample", "inputs": [x, grid], "attrs": attrs, "opset": opset,
+            "eps": 4e-3 if mode.endswith("cubic") else 1e-3}  # fmt: skip
     if oracle:
         case["torch"] = lambda t, x, grid: t.nn.functional.grid_sample(
             x, grid, _TORCH.get(mode, mode), padding, aligned)  # fmt: skip
@@ -27,6 +28,9 @@ CASES = [
     *(_sample(mode, padding, aligned, X, _grid(2, 3, 4, 2, reach=reach))
       for mode in ("linear", "nearest") for padding in ("zeros", "border", "reflection")
       for aligned in (False, True) for reach in (1.0, 2.0)),
+    *(_sample("cubic", padding, aligned, X, _grid(2, 3, 4, 2, reach=2.0))
+      for padding in ("zeros", "border", "reflection") for aligned in (False, True)),
     _sample("bilinear", "zeros", False, X, _grid(2, 3, 4, 2), opset=18),
+    _sample("bicubic", "zeros", False, X, _grid(2, 3, 4, 2), opset=18),
     _sample("linear", "border", False, X[:, :, :, None], _grid(2, 3, 4, 2, 3)),
 ]  # fmt: skip
