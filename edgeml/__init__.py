@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from edgeml.devices import Sensor as Sensor
     from edgeml.devices import Speaker as Speaker
     from edgeml.errors import EdgeMLError as EdgeMLError
+    from edgeml.evaluation import evaluate as evaluate
     from edgeml.events import MqttSink as MqttSink
     from edgeml.events import MqttSource as MqttSource
     from edgeml.graph import function as function
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "edgeml.devices": ("Camera", "GPIO", "Microphone", "Sensor", "Speaker"),
     "edgeml.errors": ("EdgeMLError",),
+    "edgeml.evaluation": ("evaluate",),
     "edgeml.events": ("MqttSink", "MqttSource"),
     "edgeml.graph": ("function", "grad", "value_and_grad"),
     "edgeml.layers": ("Input",),
@@ -68,7 +70,7 @@ _HOMES = {
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _MODULES = (
-    "app", "callbacks", "constraints", "data", "devices", "errors", "events", "graph",
+    "app", "callbacks", "constraints", "data", "devices", "errors", "evaluation", "events", "graph",
     "initializers", "layers", "losses", "metrics", "ops", "optimizers", "platform", "quantize",
     "regularizers", "runtime", "streams", "tasks", "testing", "training",
 )  # fmt: skip
