@@ -14,6 +14,12 @@ from edgeml.layers._attention import (
     TokenAndPositionEmbedding,
     TransformerEncoder,
 )  # fmt: skip
+from edgeml.layers._cells import (
+    GRUCell,
+    LSTMCell,
+    SimpleRNNCell,
+    StackedRNNCells,
+)  # fmt: skip
 from edgeml.layers._config import (
     deserialize,
     register,
@@ -96,9 +102,7 @@ from edgeml.layers._pool import (
 from edgeml.layers._recurrent import (
     GRU,
     LSTM,
-    Bidirectional,
     SimpleRNN,
-    TimeDistributed,
 )  # fmt: skip
 from edgeml.layers._regularize import (
     ActivityRegularization,
@@ -109,6 +113,9 @@ from edgeml.layers._regularize import (
     SpatialDropout1D,
     SpatialDropout2D,
     SpatialDropout3D,
+)  # fmt: skip
+from edgeml.layers._rnn import (
+    RNN,
 )  # fmt: skip
 from edgeml.layers._separable import (
     DepthwiseConv1D,
@@ -125,6 +132,11 @@ from edgeml.layers._shape import (
 from edgeml.layers._standardize import (
     Normalization,
 )  # fmt: skip
+from edgeml.layers._wrappers import (
+    Bidirectional,
+    TimeDistributed,
+    Wrapper,
+)  # fmt: skip
 from edgeml.regularizers import L1L2
 
 __all__ = [
@@ -132,6 +144,7 @@ __all__ = [
     "GRU",
     "L1L2",
     "LSTM",
+    "RNN",
     "Activation",
     "ActivityRegularization",
     "Add",
@@ -159,6 +172,7 @@ __all__ = [
     "Dropout",
     "Embedding",
     "Flatten",
+    "GRUCell",
     "GaussianDropout",
     "GaussianNoise",
     "GlobalAveragePooling1D",
@@ -169,6 +183,7 @@ __all__ = [
     "GlobalMaxPooling3D",
     "GroupNormalization",
     "Input",
+    "LSTMCell",
     "Lambda",
     "Layer",
     "LayerNormalization",
@@ -192,10 +207,12 @@ __all__ = [
     "SeparableConv1D",
     "SeparableConv2D",
     "SimpleRNN",
+    "SimpleRNNCell",
     "Softmax",
     "SpatialDropout1D",
     "SpatialDropout2D",
     "SpatialDropout3D",
+    "StackedRNNCells",
     "Subtract",
     "ThresholdedReLU",
     "TimeDistributed",
@@ -204,6 +221,7 @@ __all__ = [
     "UpSampling1D",
     "UpSampling2D",
     "UpSampling3D",
+    "Wrapper",
     "ZeroPadding1D",
     "ZeroPadding2D",
     "ZeroPadding3D",

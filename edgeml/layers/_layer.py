@@ -263,9 +263,15 @@ class Layer:
             for y in leaves(result):  # as a mean over the batch: its size makes no difference
                 if y.shape is not None and isinstance(y.shape[0], int):  # else: being built
                     self.add_loss(activity(y) * (1.0 / y.shape[0]))
+        self.add_weight_penalties(graph)
+
+    def add_weight_penalties(self, graph: Graph) -> None:
+        """Add what the regularizers make of the parameters, once in a graph."""
         before = self.__dict__.get("_penalized")
-        if before is None or before() is not graph:  # once, however often the layer is used
-            self._penalized = weakref.ref(graph)
+        if before is not None and before() is graph:  # however often the layer is used
+            return
+        self._penalized = weakref.ref(graph)
+        with graph:  # not in a loop's body, where a cell may be called
             for parameter, regularizer in self._regularized():
                 self.add_loss(regularizer(graph.parameter(parameter)))
 
