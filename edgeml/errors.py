@@ -17,6 +17,7 @@
     +-- TrainingError        also RuntimeError       training cannot start or go on
     |   +-- NonFinite        also ArithmeticError    batch=: NaN or infinity in the data or the loss
     +-- DataError            also ValueError         a dataset is empty, ragged or mislabelled
+    +-- OptimizeError        also ValueError         a model cannot be shrunk as asked
     +-- DelegateError        also RuntimeError       delegate=
     +-- DeviceError          also OSError            device=
     |   +-- DeviceNotFound
@@ -59,6 +60,7 @@ __all__ = [
     "ModelNotFound",
     "NoGradient",
     "NonFinite",
+    "OptimizeError",
     "OutputError",
     "PipelineError",
     "PublishError",
@@ -136,6 +138,10 @@ class NonFinite(TrainingError, ArithmeticError):
 
 class DataError(EdgeMLError, ValueError):
     """A dataset is empty, ragged, mislabelled, or cannot be read."""
+
+
+class OptimizeError(EdgeMLError, ValueError):
+    """A model cannot be shrunk as asked."""
 
 
 class DelegateError(EdgeMLError, RuntimeError):

@@ -1,6 +1,7 @@
 """What this device is: cores it may use, and where files may go."""
 
 from edgeml.platform._cores import cores
+from edgeml.platform._cpu import cpu_flags, cpu_name, machine
 from edgeml.platform._paths import cache_dir, state_dir
 
-__all__ = ["cache_dir", "cores", "state_dir"]
+__all__ = ["cache_dir", "cores", "cpu_flags", "cpu_name", "machine", "state_dir"]

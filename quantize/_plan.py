@@ -1,0 +1,83 @@
+"""From blocks and measured ranges to a plan of what is quantized how."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from edgeml.quantize._blocks import Block, connected
+from edgeml.quantize._index import Index
+from edgeml.quantize._qdq import Params, Plan, activation_params, weight_params
+from edgeml.quantize._ranges import METHODS, Histogram, Range
+from edgeml.quantize._targets import Target
+
+
+def tensors_of(index: Index, blocks: list[Block]) -> list[str]:
+    """Return the tensors whose ranges a plan for these blocks needs."""
+    names = [name for block in blocks for name in (*block.inputs, *block.outputs)]
+    return [name for name in dict.fromkeys(names) if not index.is_constant(name)]
+
+
+def ranges_by(method: str, histograms: Mapping[str, Histogram]) -> dict[str, Range]:
+    """Return the range of each tensor by a method: minmax, percentile, entropy or mse."""
+    return {name: METHODS[method](found) for name, found in histograms.items()}
+
+
+def make_plan(
+    index: Index, blocks: list[Block], ranges: Mapping[str, Range], target: Target, *,
+    floating: Collection[str] = (), fixed: Mapping[str, Params] | None = None,
+    per_channel: bool = True,
+) -> Plan:  # fmt: skip
+    """Return the plan that puts all blocks but `floating` into the target's 8 bits.
+
+    Args:
+        index: The graph.
+        blocks: What `find_blocks` found.
+        ranges: (low, high) by tensor.
+        target: Where it is to run.
+        floating: Names of blocks that stay float.
+        fixed: Parameters of tensors that are not measured: inputs that come on a grid.
+        per_channel: Whether weights have a scale for each output channel.
+    """
+    plan = Plan(connected(blocks, floating))
+    fixed = fixed or {}
+    for block in plan.blocks:
+        for name in (*block.inputs, *block.outputs):
+            if name not in plan.activations:
+                plan.activations[name] = (
+                    fixed.get(name) or _activation(index, name, ranges, target)
+                )  # fmt: skip
+        if block.passes:
+            for name in block.outputs:
+                plan.activations[name] = plan.activations[block.inputs[0]]
+        for name, axis in block.weights.items():
+            array = index.constant(name)
+            assert array is not None
+            bits, axis = target.weight_bits, axis if array.ndim else 0
+            plan.weights[name] = weight_params(array, axis, bits=bits, per_channel=per_channel)
+    _fit_biases(index, plan)
+    return plan
+
+
+def _activation(index: Index, name: str, ranges: Mapping[str, Range], target: Target) -> Params:
+    array = index.constant(name)
+    low, high = ranges[name] if array is None else (float(array.min()), float(array.max()))
+    return activation_params(low, high, target.activations, symmetric=target.symmetric)
+
+
+def _fit_biases(index: Index, plan: Plan) -> None:
+    """Widen weight scales so far that each bias fits 32 bits in the units of the products."""
+    for block in plan.blocks:
+        bias = index.constant(block.bias) if block.bias else None
+        if bias is None or not block.weights:
+            continue
+        weight = next(iter(block.weights))
+        params = plan.weights[weight]
+        least = np.abs(bias) / (2.0**30 * float(plan.activations[block.inputs[0]].scale))
+        if params.scale.ndim == 0:
+            least = least.max(initial=0.0)
+        if np.any(least > params.scale):
+            wider = np.maximum(params.scale, least).astype(np.float32)
+            plan.weights[weight] = replace(params, scale=wider)

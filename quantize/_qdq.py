@@ -1,0 +1,253 @@
+"""Writing QuantizeLinear and DequantizeLinear into a float model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeml._require import require
+from edgeml.quantize._blocks import Block
+from edgeml.quantize._index import Index
+from edgeml.quantize._model import Model
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Params:
+    """How real numbers become integers: ``q = round(x / scale) + zero_point``.
+
+    Args:
+        scale: float32; a scalar, or one a channel.
+        zero_point: Of the integers' dtype, of the scale's shape.
+        axis: Axis of the channels.
+    """
+
+    scale: Array
+    zero_point: Array
+    axis: int = 0
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        """The integers' least and greatest."""
+        info = np.iinfo(self.zero_point.dtype)
+        return int(info.min), int(info.max)
+
+    def quantize(self, x: Array) -> Array:
+        """Return the integers of an array."""
+        scale, zero = self._spread(x.ndim)
+        rounded = np.rint(x / scale) + zero
+        return np.clip(rounded, *self.limits).astype(self.zero_point.dtype)
+
+    def dequantize(self, q: Array) -> Array:
+        """Return the real numbers of integers, float32."""
+        scale, zero = self._spread(q.ndim)
+        return ((q.astype(np.int32) - zero) * scale).astype(np.float32)
+
+    def _spread(self, ndim: int) -> tuple[Array, Array]:
+        shape = [-1 if i == self.axis else 1 for i in range(ndim)] if self.scale.ndim else []
+        return self.scale.reshape(shape), self.zero_point.astype(np.int32).reshape(shape)
+
+
+@dataclass
+class Plan:
+    """What becomes 8 bits, and with which parameters.
+
+    Args:
+        blocks: The blocks that run in 8 bits.
+        activations: Parameters by tensor.
+        weights: Parameters by initializer.
+    """
+
+    blocks: list[Block]
+    activations: dict[str, Params] = field(default_factory=dict)
+    weights: dict[str, Params] = field(default_factory=dict)
+
+
+def activation_params(
+    low: float, high: float, dtype: str = "uint8", *, symmetric: bool = False
+) -> Params:
+    """Return the parameters of a range; zero is always among the numbers.
+
+    Args:
+        low: Least value.
+        high: Greatest value.
+        dtype: ``"uint8"`` or ``"int8"``.
+        symmetric: Whether the zero point is the integers' middle.
+    """
+    info = np.iinfo(dtype)
+    low, high = min(float(low), 0.0), max(float(high), 0.0)
+    if symmetric:
+        half = (int(info.max) - int(info.min)) // 2
+        scale = max(-low, high) / half
+        zero = int(info.min) + half + 1 if info.min == 0 else 0
+    else:
+        scale = (high - low) / (int(info.max) - int(info.min))
+        zero = int(info.min) + (round(-low / scale) if scale > 0 else 0)
+    if not scale >= np.finfo(np.float32).tiny:  # nothing but zeros
+        scale = 1.0
+    return Params(np.array(scale, np.float32), np.array(zero, dtype))
+
+
+def weight_params(weights: Array, axis: int, *, bits: int = 8, per_channel: bool = True) -> Params:
+    """Return symmetric int8 parameters of weights.
+
+    Args:
+        weights: float32.
+        axis: Axis of the output channels.
+        bits: 7 leaves a bit free, for kernels whose 16-bit sums would overflow.
+        per_channel: Whether each output channel has a scale of its own.
+    """
+    others = tuple(i for i in range(weights.ndim) if i != axis)
+    top = 2 ** (bits - 1) - 1
+    largest = np.abs(weights).max(others) if per_channel else np.abs(weights).max()
+    scale = np.asarray(largest, np.float32) / np.float32(top)
+    scale = np.where(scale >= np.finfo(np.float32).tiny, scale, np.float32(1.0))
+    return Params(np.asarray(scale, np.float32), np.zeros(scale.shape, np.int8), axis)
+
+
+def write(model: Model, plan: Plan, rounded: Mapping[str, Array] | None = None) -> Model:
+    """Return a model with the plan's QuantizeLinear and DequantizeLinear nodes.
+
+    A tensor that a quantized block makes keeps its name after DequantizeLinear, so that every
+    reader, and the graph's outputs, see what the next kernel sees.
+
+    Args:
+        model: Float model, each node with a name; it stays as it was.
+        plan: What to quantize.
+        rounded: Integers of weights, where they are not simply the nearest.
+    """
+    return _Writer(model, plan, dict(rounded or {})).write()
+
+
+class _Writer:
+    def __init__(self, model: Model, plan: Plan, rounded: dict[str, Array]) -> None:
+        self._onnx = require("onnx", extra="optimize", purpose="edgeml.quantize")
+        self._model = model
+        self._index = Index(model)
+        self._plan = plan
+        self._rounded = rounded
+        self._of = {node: block for block in plan.blocks for node in block.nodes}
+        self._made = {name for block in plan.blocks for name in block.outputs}
+        self._nodes: list[Any] = []
+        self._constants: dict[str, Array] = {}
+        self._done: set[str] = set()
+
+    def write(self) -> Model:
+        for name in self._index.inputs:
+            self._after(name, name)
+        for node in self._index.nodes:
+            self._node(node)
+        found = self._onnx.ModelProto()
+        found.CopyFrom(self._model)
+        del found.graph.node[:]
+        found.graph.node.extend(self._nodes)
+        self._initializers(found)
+        del found.graph.value_info[:]
+        self._opset(found)
+        return found
+
+    def _initializers(self, found: Model) -> None:
+        read = {name for node in self._nodes for name in node.input} | self._index.captured
+        read |= self._index.outputs
+        kept = [tensor for tensor in found.graph.initializer if tensor.name in read]
+        kept += [
+            self._onnx.numpy_helper.from_array(value.copy(order="C"), name)
+            for name, value in self._constants.items()
+        ]
+        del found.graph.initializer[:]
+        found.graph.initializer.extend(kept)
+
+    def _opset(self, found: Model) -> None:
+        """Channels of their own came with opset 13."""
+        for entry in found.opset_import:
+            if entry.domain in ("", "ai.onnx") and entry.version < 13:
+                raise ValueError(f"opset {entry.version}: raise it to 13 first")
+
+    def _node(self, node: Any) -> None:
+        copy = self._onnx.NodeProto()
+        copy.CopyFrom(node)
+        block = self._of.get(node.name)
+        if block is not None:
+            for i, name in enumerate(node.input):
+                copy.input[i] = self._read(name, block)
+            for i, name in enumerate(node.output):
+                if name in self._plan.activations and name in block.outputs:
+                    copy.output[i] = f"{name}_raw"
+        self._nodes.append(copy)
+        for name in node.output:
+            if block is not None and name in block.outputs:
+                self._after(name, f"{name}_raw")
+            elif name:
+                self._after(name, name)
+
+    def _read(self, name: str, block: Block) -> str:
+        """Return the name under which a block reads a tensor."""
+        if name in block.weights:
+            return self._weight(name)
+        if name and name == block.bias:
+            return self._bias(name, block)
+        if name not in block.inputs or name not in self._plan.activations:
+            return name
+        if self._index.is_constant(name):
+            return self._constant(name, self._plan.activations[name])
+        return name if name in self._made else f"{name}_dequantized"
+
+    def _after(self, name: str, raw: str) -> None:
+        """Quantize a tensor where it is made."""
+        params = self._plan.activations.get(name)
+        if params is None:
+            return
+        made = f"{name}_dequantized" if raw == name else name
+        scale, zero = self._params(name, params)
+        add, quantized = self._onnx.helper.make_node, f"{name}_quantized"
+        self._nodes += [
+            add("QuantizeLinear", [raw, scale, zero], [quantized], name=f"{name}/quantize"),
+            add("DequantizeLinear", [quantized, scale, zero], [made], name=f"{name}/dequantize"),
+        ]
+
+    def _params(self, name: str, params: Params) -> tuple[str, str]:
+        scale, zero = f"{name}_scale", f"{name}_zero_point"
+        self._constants[scale], self._constants[zero] = params.scale, params.zero_point
+        return scale, zero
+
+    def _weight(self, name: str) -> str:
+        params = self._plan.weights[name]
+        if name not in self._rounded:
+            array = self._index.constant(name)
+            assert array is not None
+            self._rounded[name] = params.quantize(array)
+        return self._stored(name, self._rounded[name], params)
+
+    def _constant(self, name: str, params: Params) -> str:
+        array = self._index.constant(name)
+        assert array is not None
+        return self._stored(name, params.quantize(array), params)
+
+    def _bias(self, name: str, block: Block) -> str:
+        """Store a bias in the units of the products, which is what the kernels add."""
+        array = self._index.constant(name)
+        assert array is not None
+        weight = next(iter(block.weights))
+        scale = self._plan.activations[block.inputs[0]].scale * self._plan.weights[weight].scale
+        params = Params(np.asarray(scale, np.float32), np.zeros(np.shape(scale), np.int32))
+        return self._stored(f"{block.name}/{name}", params.quantize(array), params)
+
+    def _stored(self, name: str, values: Array, params: Params) -> str:
+        made = f"{name}_dequantized"
+        if name not in self._done:
+            self._done.add(name)
+            scale, zero = self._params(name, params)
+            self._constants[f"{name}_quantized"] = values
+            axis = {"axis": params.axis} if params.scale.ndim else {}
+            self._nodes.append(
+                self._onnx.helper.make_node(
+                    "DequantizeLinear", [f"{name}_quantized", scale, zero], [made],
+                    name=f"{name}/dequantize", **axis,
+                )
+            )  # fmt: skip
+        return made
