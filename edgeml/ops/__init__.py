@@ -89,6 +89,7 @@ from edgeml.ops._nn import (
 from edgeml.ops._quantize import (
     dequantize,
     fake_quant,
+    learned_quant,
     quantize,
 )  # fmt: skip
 from edgeml.ops._random import (
@@ -213,6 +214,7 @@ __all__ = [
     "isnan",
     "layer_norm",
     "leaky_relu",
+    "learned_quant",
     "less",
     "less_equal",
     "log",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from edgeml.graph import Tensor, as_tensor, emit
+from edgeml.graph._ir import held, with_vjp
 from edgeml.ops._math import Like
 
 
@@ -53,7 +55,7 @@ def fake_quant(
 ) -> Tensor:
     """Return `x` as it comes out of `quantize` and `dequantize`: training sees the error.
 
-    A scale that is trained gets the gradient of learned step sizes (Esser et al., 2020).
+    A scale that is trained gets its gradient, too; see `learned_quant`.
 
     Example:
         >>> import numpy as np, edgeml
@@ -63,6 +65,36 @@ def fake_quant(
     steps = as_tensor(scale, as_tensor(x))
     return dequantize(quantize(x, steps, zero_point, axis=axis, dtype=dtype), steps, zero_point,
                       axis=axis)  # fmt: skip
+
+
+def learned_quant(x: Like, scale: Like, *, axis: int = 1, dtype: Any = np.int8) -> Tensor:
+    """Return `fake_quant` with a scale that is trained: learned step size quantization.
+
+    The gradient of the scale is divided by the square root of (values that share it times the
+    largest integer), so that scales move about as fast as weights. A scale starts well at
+    ``2 * mean(abs(x)) / sqrt(largest integer)``, and must stay positive.
+
+    Source: Esser et al., Learned Step Size Quantization (2020), equations 1 to 3.
+
+    Args:
+        x: Tensor of floats with a known shape.
+        scale: Distance of two integers: a scalar, or one for each slice along `axis`.
+        axis: The axis along which scales differ.
+        dtype: int8 or uint8.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> x = np.array([0.2, 0.9, 100.0])
+        >>> loss = lambda scale: edgeml.ops.sum(edgeml.ops.learned_quant(x, scale))
+        >>> round(float(edgeml.grad(loss)(0.5)), 3)
+        6.496
+    """
+    steps = as_tensor(scale)
+    value = as_tensor(x, steps)
+    count = value.size / max(steps.size, 1)
+    factor = 1.0 / math.sqrt(max(count, 1.0) * float(np.iinfo(dtype).max))
+    slowed = with_vjp([held(steps)], [steps], lambda g: (g * factor,))[0]
+    return fake_quant(value, slowed, axis=axis, dtype=dtype)
 
 
 def _zero(zero_point: Like, scale: Tensor, dtype: Any) -> Like:

@@ -104,6 +104,11 @@ def where(node: Node, g: Tensor) -> Grads:
 
 @rule("Cast")
 def cast(node: Node, g: Tensor) -> Grads:
+    maker = node.x.producer
+    if maker is not None and maker.op == "QuantizeLinear":
+        from edgeml.graph.rules._quantize import per_step
+
+        return (per_step(maker, g),)
     if g.dtype == node.x.dtype:
         return (g,)
     return (emit("Cast", g, to=to_elem_type(node.x.dtype)),)

@@ -76,6 +76,13 @@ def _real(x: Tensor, like: Tensor) -> Tensor:
     return emit("Cast", x, to=to_elem_type(like.dtype))
 
 
+def per_step(node: Node, g: Tensor) -> Tensor:
+    """Return the gradient of the real values that a QuantizeLinear's integers stand for."""
+    scale = node.inputs[1]
+    assert scale is not None
+    return g / _Scales(node, node.x).spread(scale)
+
+
 @rule("QuantizeLinear")
 def quantize(node: Node, g: Tensor) -> Grads:
     x, zero = node.x, node.input(2)

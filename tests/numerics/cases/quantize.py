@@ -48,6 +48,25 @@ def _case(scale, zero=None, *, opset=18, **attrs):
     }  # fmt: skip
 
 
+def _learned(scale, dtype, zero=None, axis=1, x=X, **more):
+    """A pair that shares its scale, which is trained: PyTorch has it built in."""
+    scale, info = np.asarray(scale, np.float32), np.iinfo(dtype)
+    zeros = np.zeros(scale.shape, dtype) if zero is None else zero
+
+    def emitted(x, s):
+        q = emit("QuantizeLinear", x, s, zeros, axis=axis)
+        return (emit("DequantizeLinear", q, s, zeros, axis=axis),)
+
+    def run(torch, x, s):
+        z, ends = torch.tensor(zeros).float(), (int(info.min), int(info.max), 1.0)
+        if not s.ndim:
+            return torch._fake_quantize_learnable_per_tensor_affine(x, s[None], z[None], *ends)
+        return torch._fake_quantize_learnable_per_channel_affine(x, s, z, axis, *ends)
+
+    return {"op": "QuantizeLinear", "inputs": [x, scale], "emit": emitted, "torch": run,
+            "kink": True, **more}  # fmt: skip
+
+
 def _dequantize(attrs):
     def run(torch, q, s, z=None):
         axis = attrs.get("axis", 1)
@@ -77,6 +96,17 @@ CASES = [
     _case(_scales(6), _zeros(6), axis=-1),
     _case(_scales(4, 3), _zeros(4, 3), axis=1, block_size=2, opset=21),
     _case(_scales(2, 6), _zeros(2, 6), axis=0, block_size=2, opset=21),
+    _learned(0.05, np.int8), _learned(0.04, np.uint8, np.array(100, np.uint8)),
+    _learned(_scales(6), np.int8, _zeros(6)), _learned(_scales(4), np.int8, axis=0),
+    # where all is cut off, what comes out is smooth in the scale
+    _learned(0.05, np.int8, x=X + 20 * np.sign(X), wrt=[1], kink=False, torch=None),
+    _learned(_scales(6), np.int8, x=X + 20 * np.sign(X), wrt=[1], kink=False, torch=None),
+    # by hand, as some exporters write it
+    {"op": "QuantizeLinear", "inputs": [X, _scales(6)], "attrs": {"axis": 1}, "kink": True,
+     "emit": lambda x, s: ((emit("Cast", emit("QuantizeLinear", x, s, np.full(6, 9, np.uint8),
+                                              axis=1), to=1) - 9.0) * s,),
+     "torch": lambda t, x, s: t._fake_quantize_learnable_per_channel_affine(
+         x, s, t.full((6,), 9.0), 1, 0, 255, 1.0)},
     *({"op": "DequantizeLinear", "inputs": [_ints(4, 6), scale, *zero], "attrs": attrs,
        "torch": _dequantize(attrs), "opset": 21 if "block_size" in attrs else 18,
        "kink": "block_size" in attrs}
@@ -91,6 +121,8 @@ CASES = [
 ]  # fmt: skip
 for case in CASES:
     case["inputs"] = [np.asarray(a) for a in case["inputs"]]
+    if not case.get("torch"):
+        del case["torch"]
 
 
 def _dynamic(torch, x):
