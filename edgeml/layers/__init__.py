@@ -30,6 +30,14 @@ from edgeml.layers._conv import (
     Conv2D,
     Conv3D,
 )  # fmt: skip
+from edgeml.layers._conv_lstm import (
+    ConvLSTM1D,
+    ConvLSTM1DCell,
+    ConvLSTM2D,
+    ConvLSTM2DCell,
+    ConvLSTM3D,
+    ConvLSTM3DCell,
+)  # fmt: skip
 from edgeml.layers._conv_transpose import (
     Conv1DTranspose,
     Conv2DTranspose,
@@ -162,6 +170,12 @@ __all__ = [
     "Conv2DTranspose",
     "Conv3D",
     "Conv3DTranspose",
+    "ConvLSTM1D",
+    "ConvLSTM1DCell",
+    "ConvLSTM2D",
+    "ConvLSTM2DCell",
+    "ConvLSTM3D",
+    "ConvLSTM3DCell",
     "Cropping1D",
     "Cropping2D",
     "Cropping3D",
