@@ -47,13 +47,6 @@ class Window:
         )
 
     @property
-    def padded(self) -> tuple[int, ...]:
-        """Size of the large side with its padding."""
-        return tuple(
-            (n - 1) * s + e for n, s, e in zip(self.small, self.strides, self.extent, strict=True)
-        )
-
-    @property
     def taps(self) -> int:
         """Number of taps of a whole window."""
         return int(np.prod(self.kernel))

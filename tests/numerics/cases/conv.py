@@ -106,6 +106,8 @@ CASES = [
     _conv_case((4, 2, 9), (3, 2, 3), dilations=[2], pads=[2, 1]),
     _conv_case((4, 2, 9, 9), (2, 1, 3, 3), group=2, strides=[2, 2], pads=[1, 1, 1, 1]),
     _conv_case((4, 2, 10, 9), (2, 1, 3, 3), group=2, strides=[2, 3], pads=[0, 1, 1, 1]),
+    _conv_case((4, 2, 9), (2, 1, 3), group=2, strides=[2], pads=[1, 1]),
+    _conv_case((4, 2, 9, 9), (2, 1, 3, 3), group=2, dilations=[2, 2], strides=[1, 2]),
     # two axes
     _conv_case((2, 3, 6, 7), (4, 3, 3, 3), pads=[1, 1, 1, 1]),
     _conv_case((2, 3, 6, 7), (4, 3, 3, 3), False),
