@@ -28,13 +28,13 @@ def bytes_of(engine: Engine, batch: Batch) -> int:
 def within_memory(trainer: Trainer, data: Data, size: int) -> Data:
     """Return the data in batches that fit, and accumulate gradients over as many."""
     assert trainer.memory_limit is not None
-    arrays, targets, weight = data.head()
+    arrays, targets, weights = data.head()
 
     def predict(count: int) -> int:
         few = (
             {name: np.resize(a, (count, *a.shape[1:])) for name, a in arrays.items()},
             [np.resize(y, (count, *y.shape[1:])) for y in targets],
-            None if weight is None else np.resize(weight, count),
+            [None if w is None else np.resize(w, (count, *w.shape[1:])) for w in weights],
         )
         trainer._check_labels_shape(few)
         states = [str(key) for key in trainer._trace(few, True).states]

@@ -15,13 +15,14 @@ from edgeml.errors import NonFinite, TrainingError
 from edgeml.graph import Graph, to_onnx
 from edgeml.optimizers import Optimizer
 from edgeml.training._inputs import Batch, check_finite
+from edgeml.training._several import several
 from edgeml.training._state import State
 from edgeml.training._step import Step, Traced, build_step, path_of, scalars_of, slot_names
 
 Array = np.ndarray[Any, Any]
 Trace = Callable[[Batch, bool], Traced]
 
-_SESSIONS = 4  # full and last partial batch, to train and to evaluate
+_SESSIONS = 5  # several batches, a full and the last partial one, to train and to evaluate
 
 
 @dataclass
@@ -98,28 +99,42 @@ class Engine:
         Raises:
             NonFinite: data, loss or gradient hold NaN or infinity; the state is as it was.
         """
-        check_finite(batch, number)
-        optimizer = self.optimizer
-        apply = (self.micro_step + 1) % (optimizer.gradient_accumulation_steps or 1) == 0
-        feeds = feeds_of(batch)
-        scalars: dict[str, Any] = dict(scalars_of(optimizer, optimizer.iterations + 1))
-        scalars["seed"] = self.seed & 0xFFFFFFFF, self.micro_step
-        scalars["apply"] = apply
-        results = self._compiled(batch, feeds, True).run(feeds, scalars)
-        loss = float(results["loss"])
-        if not (math.isfinite(loss) and math.isfinite(results["gradient_norm"])):
-            what = "loss" if not math.isfinite(loss) else "gradient"
-            raise NonFinite(
-                f"the {what} of batch {number} is not finite (loss {loss}): training stopped, the "
-                "weights are those before this batch. Try a lower learning rate, clip gradients "
-                "(optimizer's global_clipnorm), or scale the inputs",
-                batch=number, loss=loss,
-            )  # fmt: skip
+        return self.train_all([batch], number)[0]
+
+    def train_all(self, batches: Sequence[Batch], number: int = 0) -> list[Result]:
+        """Do a step on each batch, in one call of the runtime; the batches are of one shape.
+
+        Raises:
+            NonFinite: as of `train`; the state is that before the first batch.
+        """
+        for i, batch in enumerate(batches):
+            check_finite(batch, number + i)
+        scalars, iterations = self._scalars(len(batches))
+        feeds = [feeds_of(batch) for batch in batches]
+        step = self._compiled(batches[0], feeds[0], True, len(batches))
+        if len(batches) == 1:
+            results = step.run(feeds[0], scalars[0])
+            each = [results]
+        else:
+            results = step.run(_stacked(feeds), {k: [s[k] for s in scalars] for k in scalars[0]})
+            each = [{k: a[i] for k, a in results.items()} for i in range(len(batches))]
+        for i, found in enumerate(each):
+            _check_result(found, number + i, number)
         self.state.flip()
-        self.micro_step += 1
-        if apply:
-            optimizer.iterations += 1
-        return Result.of(results)
+        self.micro_step += len(batches)
+        self.optimizer.iterations = iterations
+        return [Result.of(found) for found in each]
+
+    def _scalars(self, count: int) -> tuple[list[dict[str, Any]], int]:
+        """Return what changes from step to step, and the optimizer's iterations after them."""
+        optimizer, iterations = self.optimizer, self.optimizer.iterations
+        found = []
+        for micro_step in range(self.micro_step, self.micro_step + count):
+            apply = (micro_step + 1) % (optimizer.gradient_accumulation_steps or 1) == 0
+            changing: dict[str, Any] = dict(scalars_of(optimizer, iterations + 1))
+            found.append(changing | {"seed": (self.seed & 0xFFFFFFFF, micro_step), "apply": apply})
+            iterations += apply
+        return found, iterations
 
     def prepare(self, batch: Batch) -> None:
         """Compile the step for batches like this; what cannot be trained is known then.
@@ -129,8 +144,13 @@ class Engine:
         """
         self._compiled(batch, feeds_of(batch), True)
 
-    def evaluate(self, batch: Batch) -> Result:
-        """Return what the model makes of a batch, without training."""
+    def evaluate(self, batch: Batch, number: int = 0) -> Result:
+        """Return what the model makes of a batch, without training.
+
+        Raises:
+            NonFinite: the data holds NaN or infinity.
+        """
+        check_finite(batch, number, "batch to evaluate")
         feeds = feeds_of(batch)
         results = self._compiled(batch, feeds, False).run(feeds, {"seed": (0, 0)})
         return Result.of(results)
@@ -146,15 +166,18 @@ class Engine:
             decay=self._decay,
         )  # fmt: skip
 
-    def _compiled(self, batch: Batch, feeds: Mapping[str, Array], training: bool) -> Step:
-        key = (training, *((name, a.shape, a.dtype) for name, a in feeds.items()))
+    def _compiled(
+        self, batch: Batch, feeds: Mapping[str, Array], training: bool, count: int = 1
+    ) -> Step:
+        key = (training, count, *((name, a.shape, a.dtype) for name, a in feeds.items()))
         found = self._steps.get(key)
         if found is None:
             while len(self._steps) >= _SESSIONS:
                 self._steps.popitem(last=False)
+            proto = self.proto(batch, training)
             found = self._steps[key] = Step(
-                self.proto(batch, training), self.state, threads=self._threads,
-                delegate=self._delegate,
+                proto if count == 1 else several(proto, self.state, count), self.state,
+                threads=self._threads, delegate=self._delegate,
             )  # fmt: skip
         self._steps.move_to_end(key)
         return found
@@ -195,12 +218,27 @@ class Engine:
 
 def feeds_of(batch: Batch) -> dict[str, Array]:
     """Return a batch as the step's inputs."""
-    arrays, targets, weight = batch
+    arrays, targets, weights = batch
     feeds = dict(arrays)
     feeds |= {f"target/{i}": y for i, y in enumerate(targets)}
-    if weight is not None:
-        feeds["sample_weight"] = weight
-    return feeds
+    return feeds | {f"sample_weight/{i}": w for i, w in enumerate(weights) if w is not None}
+
+
+def _stacked(feeds: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+    return {name: np.stack([feed[name] for feed in feeds]) for name in feeds[0]}
+
+
+def _check_result(results: Mapping[str, Array], number: int, first: int) -> None:
+    loss = float(results["loss"])
+    if math.isfinite(loss) and math.isfinite(results["gradient_norm"]):
+        return
+    what = "loss" if not math.isfinite(loss) else "gradient"
+    raise NonFinite(
+        f"the {what} of batch {number} is not finite (loss {loss}): training stopped, the weights "
+        f"are those before {'this batch' if number == first else f'batch {first}'}. Try a lower "
+        "learning rate, clip gradients (optimizer's global_clipnorm), or scale the inputs",
+        batch=number, loss=loss,
+    )  # fmt: skip
 
 
 def fresh(optimizer: Optimizer) -> Optimizer:

@@ -46,13 +46,13 @@ def trace_file(
         training: Whether dropout drops.
         batch_norm: "train": normalization uses the batch, when training.
     """
-    arrays, targets, weight = batch
+    arrays, targets, weights = batch
     graph = from_onnx(proto, {name: a.shape for name, a in arrays.items()})
     with graph:
         y = graph.input("target/0", targets[0].dtype, targets[0].shape)
         inputs, w = list(graph.inputs), None
-        if weight is not None:
-            w = graph.input("sample_weight", "float32", weight.shape)
+        if weights and weights[0] is not None:
+            w = graph.input("sample_weight/0", "float32", weights[0].shape)
             inputs.append(w)
         if training:
             _train_mode(graph, batch_norm)

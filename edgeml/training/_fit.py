@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -15,7 +15,7 @@ from edgeml import metrics as metrics_module
 from edgeml.callbacks import Callback, CallbackList
 from edgeml.callbacks._history import History
 from edgeml.errors import ConfigError, DataError, TrainingError
-from edgeml.training._engine import Engine, Result
+from edgeml.training._engine import Engine, Result, feeds_of
 from edgeml.training._inputs import Batch, Data
 from edgeml.training._progress import ProgressBar
 
@@ -39,44 +39,59 @@ class Scores:
         metrics: For each output, its metrics.
         prefix: ``"val_"`` for validation.
         outputs: Names of the outputs, when there are several: their metrics start with them.
+        weighted: For each output, its metrics that count with the sample weights.
     """
 
     metrics: Sequence[Sequence[metrics_module.Metric]]
     prefix: str = ""
     outputs: Sequence[str] = ()
+    weighted: Sequence[Sequence[metrics_module.Metric]] = ()
     _losses: dict[str, float] = field(default_factory=dict)
     _count: float = 0.0
 
     def reset(self) -> None:
         """Start a new pass."""
         self._losses, self._count = {"loss": 0.0}, 0.0
-        for metric in itertools.chain(*self.metrics):
+        for metric in itertools.chain(*self.metrics, *self.weighted):
             metric.reset_state()
 
     def add(self, result: Result, batch: Batch) -> None:
-        """Count a batch; weights are the loss's alone, as in Keras."""
-        arrays, targets, _ = batch
+        """Count a batch; weights are for the loss and the weighted metrics alone, as in Keras."""
+        arrays, targets, weights = batch
         size = len(next(iter(arrays.values())))
         self._count += size
         self._losses["loss"] += result.loss * size
         for name, value in result.losses.items():
             key = f"{name}_loss"
             self._losses[key] = self._losses.get(key, 0.0) + value * size
-        each = zip(targets, result.outputs, self.metrics, strict=False)
-        for i, (y, output, own) in enumerate(each):
+        each = zip(targets, result.outputs, strict=True)
+        for i, (y, output) in enumerate(each):
+            weight = weights[i] if weights else None
+            own = self.metrics[i] if self.metrics else ()
+            weighted = self.weighted[i] if self.weighted else ()
             mask = result.masks.get(i)
-            if own and mask is not None and y.shape[: mask.ndim] == mask.shape:
+            if (own or weighted) and mask is not None and y.shape[: mask.ndim] == mask.shape:
                 y, output = y[mask], output[mask]
+                weight = None if weight is None else _along(weight, mask)[mask]
             for metric in own:
                 metric.update_state(y, output)
+            for metric in weighted:
+                metric.update_state(y, output, weight)
+
+    def names(self) -> list[str]:
+        """Return the names that `result` uses."""
+        if not self._losses:
+            self.reset()
+        return list(self.result())
 
     def result(self) -> dict[str, float]:
         """Return the losses and each metric, by name."""
         found: dict[str, Any] = {
             name: total / max(self._count, 1.0) for name, total in self._losses.items()
         }
-        for i, own in enumerate(self.metrics):
-            output = f"{self.outputs[i]}_" if len(self.outputs) > 1 else ""
+        several = len(self.outputs) > 1
+        for i, own in [*enumerate(self.metrics), *enumerate(self.weighted)]:
+            output = f"{self.outputs[i]}_" if several else ""
             for metric in own:
                 value = metric.result()
                 name = first = output + metric.name
@@ -86,6 +101,12 @@ class Scores:
                     name = f"{first}_{number}"
                 found[name] = float(value) if np.ndim(value) == 0 else value
         return {self.prefix + name: value for name, value in found.items()}
+
+
+def _along(weight: Array, mask: Array) -> Array:
+    """Return the weight of each step."""
+    wide = weight.reshape(weight.shape + (1,) * (mask.ndim - weight.ndim))
+    return np.broadcast_to(wide, mask.shape)
 
 
 @dataclass
@@ -104,12 +125,15 @@ class Plan:
     seed: int = 0
     class_weight: Mapping[int, float] | None = None
     start_batch: int = 0
+    steps_per_execution: int = 1
+    validation_steps: int | None = None
     check: Callable[[Batch], None] | None = None
     history: History = field(default_factory=History)
 
     def __post_init__(self) -> None:
         for name, least in (("epochs", 0), ("initial_epoch", 0), ("validation_freq", 1),
-                            ("steps_per_epoch", 1)):  # fmt: skip
+                            ("steps_per_epoch", 1), ("steps_per_execution", 1),
+                            ("validation_steps", 1)):  # fmt: skip
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ConfigError(f"{name}: expected at least {least}, received {value!r}")
@@ -135,7 +159,9 @@ def run(model: Fitted, engine: Engine, scores: Scores, validation: Scores, plan:
             callbacks.on_epoch_begin(epoch)
             logs = _epoch(model, engine, scores, plan, epoch, callbacks)
             if plan.validation is not None and (epoch + 1) % plan.validation_freq == 0:
-                logs |= evaluate(engine, plan.validation, validation, callbacks)
+                logs |= evaluate(
+                    engine, plan.validation, validation, callbacks, plan.validation_steps
+                )
             callbacks.on_epoch_end(epoch, logs)
             if model.stop_training:
                 break
@@ -152,14 +178,14 @@ def _epoch(
     scores.reset()
     number = plan.start_batch if epoch == plan.initial_epoch else 0
     plan.data.set_epoch(epoch)
-    for batch in itertools.islice(plan.data.batches(rng, number), plan.steps_per_epoch):
-        weighted = with_class_weight(batch, plan.class_weight)
-        if plan.check is not None:
-            plan.check(weighted)
+    batches = itertools.islice(plan.data.batches(rng, number), plan.steps_per_epoch)
+    for group in grouped(_weighted(batches, plan), plan.steps_per_execution):
         callbacks.on_train_batch_begin(number)
-        scores.add(engine.train(weighted, number), weighted)
-        callbacks.on_train_batch_end(number, scores.result() if callbacks.wants_logs else None)
-        number += 1
+        results = engine.train_all(group, number)
+        for result, batch in zip(results, group, strict=True):
+            scores.add(result, batch)
+        number += len(group)
+        callbacks.on_train_batch_end(number - 1, scores.result() if callbacks.wants_logs else None)
         if model.stop_training:
             break
     if not number:  # a resumed epoch may have had its last batch already
@@ -167,18 +193,48 @@ def _epoch(
     return scores.result()
 
 
+def _weighted(batches: Iterable[Batch], plan: Plan) -> Iterator[Batch]:
+    for batch in batches:
+        weighted = with_class_weight(batch, plan.class_weight)
+        if plan.check is not None:
+            plan.check(weighted)
+        yield weighted
+
+
+def grouped(batches: Iterable[Batch], count: int) -> Iterator[list[Batch]]:
+    """Yield `count` batches of one shape at a time; those that are left over one by one."""
+    group: list[Batch] = []
+    for batch in batches:
+        if group and _shapes(batch) != _shapes(group[0]):
+            yield from ([single] for single in group)
+            group = []
+        group.append(batch)
+        if len(group) == count:
+            yield group
+            group = []
+    yield from ([single] for single in group)
+
+
+def _shapes(batch: Batch) -> Any:
+    return [(name, array.shape, array.dtype) for name, array in feeds_of(batch).items()]
+
+
 def evaluate(
-    engine: Engine, data: Data, scores: Scores, callbacks: CallbackList | None = None
-) -> dict[str, Any]:
-    """Return loss and metrics on `data`."""
+    engine: Engine, data: Data, scores: Scores, callbacks: CallbackList | None = None,
+    steps: int | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Return loss and metrics on `data`, or on its first `steps` batches."""
     scores.reset()
-    seen = False
+    number = -1
     if callbacks is not None:
         callbacks.on_test_begin()
-    for batch in data.batches(None):
-        scores.add(engine.evaluate(batch), batch)
-        seen = True
-    if not seen:
+    for number, batch in enumerate(itertools.islice(data.batches(None), steps)):
+        if callbacks is not None:
+            callbacks.on_test_batch_begin(number)
+        scores.add(engine.evaluate(batch, number), batch)
+        if callbacks is not None:
+            callbacks.on_test_batch_end(number)
+    if number < 0:
         raise data.empty()
     found = scores.result()
     if callbacks is not None:
@@ -190,7 +246,7 @@ def with_class_weight(batch: Batch, weights: Mapping[int, float] | None) -> Batc
     """Return the batch with each example's weight multiplied by its class's."""
     if not weights:
         return batch
-    arrays, targets, weight = batch
+    arrays, targets, given = batch
     if len(targets) != 1:
         raise DataError(f"class_weight is for one output, and there are {len(targets)} targets")
     y = targets[0]
@@ -202,7 +258,8 @@ def with_class_weight(batch: Batch, weights: Mapping[int, float] | None) -> Batc
         )
     labels = y.argmax(-1) if wide else y.reshape(len(y))
     found = np.array([weights.get(int(label), 1.0) for label in labels], np.float32)
-    return arrays, targets, found if weight is None else found * weight
+    weight = given[0] if given else None
+    return arrays, targets, [found if weight is None else found * weight]
 
 
 def check_class_weight(weights: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +14,9 @@ import numpy as np
 from edgeml.errors import ConfigError, DataError, NonFinite, ShapeError
 
 Array = np.ndarray[Any, Any]
-Batch = tuple[dict[str, Array], list[Array], Array | None]
+Weights = list["Array | None"]
+Batch = tuple[dict[str, Array], list[Array], Weights]
+"""Inputs by name, targets, and weights of the examples: one for each target, or none at all."""
 
 
 def as_array(value: Any, what: str) -> Array:
@@ -55,8 +58,8 @@ class Data:
     Args:
         x: Array, sequence or dict of arrays; or an iterable of ``(x, y[, sample_weight])`` batches
             such as an `edgeml.data.Dataset`.
-        y: Targets; None when `x` has them.
-        sample_weight: One weight for each example.
+        y: Targets; None when `x` has them. Of several, those that are None are left out.
+        sample_weight: One weight for each example; or a list or dict of them, by output.
         names: Names of the model's inputs.
         outputs: Number of targets.
         batch_size: Examples in a batch, for arrays.
@@ -87,9 +90,8 @@ class Data:
             return
         self._arrays = by_name(self.x, self.names)
         self._targets = self._as_targets(self.y)
-        weight = self.sample_weight
-        self._weight = None if weight is None else as_array(weight, "sample_weight").astype("f4")
-        self.size = _common_length(self._arrays, self._targets, self._weight)
+        self._weights = self._as_weights(self.sample_weight)
+        self.size = _common_length(self._arrays, self._targets, self._weights)
 
     def __len__(self) -> int:
         """Return the number of batches of an epoch.
@@ -160,7 +162,7 @@ class Data:
             yield (
                 self._cast({name: array[chosen] for name, array in self._arrays.items()}),
                 [array[chosen] for array in self._targets],
-                None if self._weight is None else self._weight[chosen],
+                [None if weight is None else weight[chosen] for weight in self._weights],
             )
 
     def _from_stream(self, element: Any) -> Batch:
@@ -173,7 +175,7 @@ class Data:
         weight = parts[2] if len(parts) > 2 else None
         arrays = by_name(parts[0], self.names)
         targets = self._as_targets(y)
-        weights = None if weight is None else as_array(weight, "sample_weight").astype("f4")
+        weights = self._as_weights(weight)
         _common_length(arrays, targets, weights)
         return self._cast(arrays), targets, weights
 
@@ -186,13 +188,44 @@ class Data:
             return []
         if isinstance(y, Mapping):
             values = self._by_output(y)
-        elif self.outputs > 1 and isinstance(y, (tuple, list)):
-            values = list(y)
+        elif isinstance(y, (tuple, list)) and (self.outputs > 1 or _has_gaps(y)):
+            values = [value for value in y if value is not None]
         else:
             values = [y]
         if len(values) != self.outputs:
             raise DataError(f"expected {self.outputs} targets, received {len(values)}")
         return [as_array(value, "y") for value in values]
+
+    def _as_weights(self, weight: Any) -> Weights:
+        if weight is None:
+            return []
+        if isinstance(weight, Mapping):
+            unknown = [name for name in weight if name not in self.output_names]
+            if unknown:
+                raise DataError(
+                    f"sample_weight: there is no output {unknown[0]!r}; there are "
+                    f"{', '.join(self.output_names)}"
+                )
+            values = [weight.get(name) for name in self.output_names]
+        elif self.outputs > 1 and isinstance(weight, (tuple, list)):
+            values = list(weight)
+        else:
+            values = [weight] * max(self.outputs, 1)
+        if len(values) != max(self.outputs, 1):
+            raise DataError(f"sample_weight: expected {self.outputs}, received {len(values)}")
+        return [
+            None if value is None else as_array(value, "sample_weight").astype(np.float32)
+            for value in values
+        ]
+
+    def part(self, rows: slice) -> Data:
+        """Return some of the examples, of arrays."""
+        targets = [array[rows] for array in self._targets]
+        weights = [None if weight is None else weight[rows] for weight in self._weights]
+        return dataclasses.replace(
+            self, x={name: array[rows] for name, array in self._arrays.items()},
+            y=_one_or_all(targets), sample_weight=_one_or_all(weights),
+        )  # fmt: skip
 
     def _by_output(self, y: Mapping[str, Any]) -> list[Any]:
         if len(y) == 1 or not self.output_names:
@@ -202,6 +235,14 @@ class Data:
                 f"expected targets for {', '.join(self.output_names)}, received {', '.join(y)}"
             )
         return [y[name] for name in self.output_names]
+
+
+def _has_gaps(y: Sequence[Any]) -> bool:
+    return any(value is None for value in y)
+
+
+def _one_or_all(values: Sequence[Any]) -> Any:
+    return values if len(values) > 1 else values[0] if values else None
 
 
 def _as_dtype(array: Array, dtype: np.dtype[Any] | None, name: str) -> Array:
@@ -223,11 +264,17 @@ def _is_stream(x: Any) -> bool:
     return hasattr(x, "__iter__") and not hasattr(x, "__array__")
 
 
-def _common_length(arrays: Mapping[str, Array], targets: Sequence[Array], weight: Any) -> int:
-    named = [(f"input {name!r}", a) for name, a in arrays.items()]
-    named += [("y", a) for a in targets]
-    if weight is not None:
-        named.append(("sample_weight", weight))
+def _named(
+    arrays: Mapping[str, Array], targets: Sequence[Array], weights: Weights
+) -> list[tuple[str, Array]]:
+    """Return all arrays of a batch, with what errors call them."""
+    named = [(f"input {name!r}", array) for name, array in arrays.items()]
+    named += [("y", array) for array in targets]
+    return named + [("sample_weight", array) for array in weights if array is not None]
+
+
+def _common_length(arrays: Mapping[str, Array], targets: Sequence[Array], weights: Weights) -> int:
+    named = _named(arrays, targets, weights)
     for label, array in named:
         if array.ndim == 0:
             raise ShapeError(f"{label}: expected a batch of examples, received a single number")
@@ -243,19 +290,16 @@ def _common_length(arrays: Mapping[str, Array], targets: Sequence[Array], weight
     return size
 
 
-def check_finite(batch: Batch, number: int) -> None:
+def check_finite(batch: Batch, number: int, what: str = "batch") -> None:
     """Raise NonFinite when a batch holds NaN or infinity; the message names batch and example."""
-    arrays, targets, weight = batch
-    given = [*arrays.values(), *targets] + ([] if weight is None else [weight])
-    if all(map(_is_finite, given)):
-        return
-    labels = [f"input {name!r}" for name in arrays] + ["y"] * len(targets) + ["sample_weight"]
-    for label, array in zip(labels, given, strict=False):
+    for label, array in _named(*batch):
+        if _is_finite(array):
+            continue
         bad = np.argwhere(~np.isfinite(array))
         if len(bad):
             place = tuple(int(i) for i in bad[0])
             raise NonFinite(
-                f"batch {number}: {label} holds {array[place]} at {place}, {len(bad)} such values "
+                f"{what} {number}: {label} holds {array[place]} at {place}, {len(bad)} such values "
                 "in all: clean the data, for instance with numpy.nan_to_num",
                 batch=number, where=label, index=place,
             )  # fmt: skip

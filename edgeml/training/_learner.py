@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+import functools
+import itertools
+import operator
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,12 +14,13 @@ from edgeml import losses as losses_module
 from edgeml import metrics as metrics_module
 from edgeml import optimizers
 from edgeml.callbacks._history import History
-from edgeml.errors import DataError, GraphError, TrainingError
+from edgeml.errors import DataError, TrainingError
 from edgeml.graph import Graph, Tensor, emit
 from edgeml.graph._tree import leaves
 from edgeml.layers._parameter import Parameter
 from edgeml.training._engine import Engine, weighted_total
 from edgeml.training._fit import Scores
+from edgeml.training._goals import Goal, Wishes
 from edgeml.training._inputs import Batch, Data
 from edgeml.training._network import Network
 from edgeml.training._parts import check_classes, metric, names_of
@@ -34,29 +38,52 @@ class Learner(Network):
         self.optimizer: optimizers.Optimizer | None = None
         self.history: History | None = None
         self.loss: Any = None
-        self._losses: list[Any] = []
+        self.steps_per_execution = 1
+        self._wishes = Wishes()
+        self._goals: list[Goal] = []
         self._engine: Engine | None = None
         self._engine_key: Any = None
-        self._metrics: Any = ()
-        self._loss_weights: Any = None
-        self._resolved: Any = None
+        self._resolved: list[Scores] | None = None
 
-    def _by_output(self, value: Any) -> list[Any]:
-        if isinstance(value, Mapping):
-            names = self.output_names
-            missing = [key for key in value if key not in names]
-            if missing:
-                raise GraphError(f"there is no output {missing[0]!r}; there are {', '.join(names)}")
-            return [value.get(name) for name in names]
-        return list(value) if isinstance(value, (list, tuple)) else [value]
+    @property
+    def output_names(self) -> list[str]:
+        """Names of the outputs: a dict's keys, or those of the layers that make them."""
+        return super().output_names or self._wishes.names()
+
+    def _set_goals(self, count: int) -> None:
+        """Say what is asked of each output, now that their number is known."""
+        self._goals = self._wishes.goals(self._unique_names(count))
+
+    @property
+    def _wanted(self) -> list[int]:
+        """The numbers of the outputs that have a loss or metrics."""
+        return [i for i, goal in enumerate(self._goals) if goal.wanted]
 
     def _data(self, x: Any, y: Any, weight: Any, batch_size: int) -> Data:
+        if self.optimizer is None:
+            raise TrainingError(
+                f"{self.name} is not compiled: call model.compile(optimizer=…, loss=…) first"
+            )
         if x is None:
             raise DataError("fit, evaluate and predict need data: x is None")
-        count = len(leaves(self._outputs)) or 1
+        if self._outputs is None and self._engine is None:  # the targets tell how many there are
+            given = len(y) if isinstance(y, (tuple, list)) and all(map(_is_batch, y)) else 1
+            self._set_goals(self._wishes.count() or given)
         names = self._names or names_of(x)
-        outputs = self.output_names
-        return Data(x, y, weight, names, count, batch_size, self._dtypes(), outputs)
+        outputs = self._unique_names(len(self._goals))
+        wanted = [outputs[i] for i in self._wanted]
+        return Data(x, y, weight, names, len(wanted), batch_size, self._dtypes(), wanted)
+
+    def _validation(self, given: Any, batch_size: int) -> Data:
+        """Return what `fit` was given to validate on."""
+        parts = [*(given if isinstance(given, tuple) else (given,)), None, None]
+        return self._data(parts[0], parts[1], parts[2], batch_size)
+
+    @property
+    def _scores(self) -> list[Scores]:
+        """What counts losses and metrics: of training, and of validation."""
+        assert self._resolved is not None
+        return self._resolved
 
     def _dtypes(self) -> dict[str, np.dtype[Any]]:
         """Return what the placeholders take."""
@@ -71,33 +98,25 @@ class Learner(Network):
                 f"validation_split={fraction} leaves {at} of {data.size} examples to train on and "
                 f"{data.size - at} to validate on: both must be at least one"
             )
-        halves = []
-        for part in (slice(None, at), slice(at, None)):
-            arrays = {name: a[part] for name, a in data._arrays.items()}
-            y = [a[part] for a in data._targets]
-            weight = None if data._weight is None else data._weight[part]
-            halves.append(Data(arrays, y if len(y) > 1 else y[0], weight, data.names,
-                               data.outputs, data.batch_size, data.dtypes))  # fmt: skip
-        return halves[0], halves[1]
+        return data.part(slice(None, at)), data.part(slice(at, None))
 
     def _check_labels(self, data: Data) -> None:
         if data.targets is None:
             return
-        size = data.size
-        for loss, y, shape in zip(self._losses, data.targets, self._output_shapes, strict=False):
-            losses_module.check_targets(loss, y, (size, *shape[1:]))
-            check_classes(loss, y)
+        self._check_targets(data.targets)
+        for i, y in zip(self._wanted, data.targets, strict=True):
+            check_classes(self._goals[i].loss, y)
+
+    def _check_targets(self, targets: Sequence[Array]) -> None:
+        for i, y, shape in zip(self._wanted, targets, self._output_shapes, strict=True):
+            losses_module.check_targets(self._goals[i].loss, y, (len(y), *shape[1:]))
 
     def _check_batch(self, batch: Batch) -> None:
-        for loss, y, shape in zip(self._losses, batch[1], self._output_shapes, strict=False):
-            losses_module.check_targets(loss, y, (len(y), *shape[1:]))
+        self._check_targets(batch[1])
 
     def _prepare(self, data: Data, seed: int | None = None) -> Engine:
         """Build the layers and the engine, when there is none that fits."""
-        if self.optimizer is None:
-            raise TrainingError(
-                f"{self.name} is not compiled: call model.compile(optimizer=…, loss=…) first"
-            )
+        assert self.optimizer is not None
         batch = data.head()
         if self._engine is None or self._signature() != self._engine_key:
             before = self._engine
@@ -137,45 +156,40 @@ class Learner(Network):
             self._engine = None
 
     def _resolve_metrics(self, batch: Batch) -> None:
-        shapes = self._output_shapes
-        per_output = list(self._metrics or ())
-        nested = any(isinstance(item, (list, tuple)) for item in per_output)
-        if isinstance(self._metrics, Mapping):
-            per_output, nested = [self._metrics.get(n, ()) for n in self.output_names], True
-        groups = per_output if nested else [per_output]
-        groups = [g if isinstance(g, (list, tuple)) else [g] for g in groups]
+        """Make the metrics, once for training and once for validation."""
+        goals = [self._goals[i] for i in self._wanted]
+        names = self._unique_names(len(self._goals))
 
-        def resolve() -> list[list[metrics_module.Metric]]:
-            found = []
-            for i, group in enumerate(groups):
-                y = batch[1][i] if i < len(batch[1]) else None
-                name = getattr(self._losses[i], "name", "") if i < len(self._losses) else ""
-                found.append([metric(item, name, y, shapes[i]) for item in group])
-            return found
+        def resolve(items: Sequence[Any], i: int) -> list[metrics_module.Metric]:
+            loss = getattr(goals[i].loss, "name", "")
+            return [metric(item, loss, batch[1][i], self._output_shapes[i]) for item in items]
 
-        self._resolved = (resolve(), resolve())
-
-    def _scores(self, which: int = 0, prefix: str = "") -> Scores:
-        """Return what counts losses and metrics: of training (0) or validation (1)."""
-        return Scores(self._resolved[which], prefix, self._unique_names(len(self._output_shapes)))
+        self._resolved = [
+            Scores(
+                [resolve(goal.metrics, i) for i, goal in enumerate(goals)], prefix,
+                [names[i] for i in self._wanted] if len(self._goals) > 1 else [],
+                [resolve(goal.weighted, i) for i, goal in enumerate(goals)],
+            ) for prefix in ("", "val_")
+        ]  # fmt: skip
 
     def _trace_step(self, batch: Batch, training: bool) -> Traced:
         """Trace the forward pass and the loss for batches like this one."""
-        arrays, targets, weight = batch
+        arrays, targets, weights = batch
         self.known_inputs = {name: (a.shape, a.dtype) for name, a in arrays.items()}
         graph = Graph()
         graph.training = training
         with graph:
             x = {name: graph.input(name, a.dtype, a.shape) for name, a in arrays.items()}
-            result = self(self.arrange(x))
-            outputs = leaves(result)
+            outputs = leaves(self(self.arrange(x)))
+            if len(self._goals) != len(outputs):
+                self._set_goals(len(outputs))
+            outputs = [outputs[i] for i in self._wanted]
             ys = [graph.input(f"target/{i}", y.dtype, y.shape) for i, y in enumerate(targets)]
-            w = (
-                graph.input("sample_weight", np.float32, weight.shape)
-                if weight is not None
-                else None
-            )
-            loss, parts = self._total_loss(graph, ys, outputs, w)
+            ws = [
+                graph.input(f"sample_weight/{i}", w.dtype, w.shape) if w is not None else None
+                for i, w in enumerate(weights)
+            ]
+            loss, parts = self._total_loss(graph, ys, outputs, ws)
         return Traced(
             graph, list(graph.inputs), outputs, loss,
             {t.parameter: t for t in graph.parameters},
@@ -184,29 +198,31 @@ class Learner(Network):
         )  # fmt: skip
 
     def _total_loss(
-        self, graph: Graph, ys: Sequence[Tensor], outputs: Sequence[Tensor], weight: Tensor | None
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+        self, graph: Graph, ys: Sequence[Tensor], outputs: Sequence[Tensor],
+        weights: Sequence[Tensor | None],
+    ) -> tuple[Tensor, dict[str, Tensor]]:  # fmt: skip
         """Return the loss, and that of each output by name when there are several."""
-        if len(self._losses) == 1 < len(outputs):
-            chosen = self._losses * len(outputs)
-        else:
-            chosen = self._losses
-        if len(ys) != len(outputs) and any(loss is not None for loss in chosen):
-            raise DataError(f"the model has {len(outputs)} outputs, received {len(ys)} targets")
-        found, weights = {}, []
-        scale, names = self._by_output(self._loss_weights), self._unique_names(len(outputs))
-        for i, (loss, y, output) in enumerate(zip(chosen, ys, outputs, strict=False)):
-            if loss is None:
-                continue
-            found[names[i]] = loss(y, output, weight)
-            weights.append(float(scale[i]) if i < len(scale) and scale[i] is not None else 1.0)
-        total = [weighted_total(list(found.values()), weights)] if found else []
-        total += graph.losses
-        if not total:
+        if len(ys) != len(outputs):
+            raise DataError(
+                f"{len(outputs)} outputs have a loss or metrics, received {len(ys)} targets"
+            )
+        names = self._unique_names(len(self._goals))
+        found: dict[str, Tensor] = {}
+        scales = []
+        for i, y, output, w in itertools.zip_longest(self._wanted, ys, outputs, weights):
+            goal = self._goals[i]
+            if goal.loss is not None:
+                found[names[i]] = goal.loss(y, output, w)
+                scales.append(goal.weight)
+        terms = [weighted_total(list(found.values()), scales)] if found else []
+        terms += graph.losses
+        if not terms:
             raise TrainingError("there is no loss: give one to compile(), or use layer.add_loss()")
-        value = total[0]
-        for term in total[1:]:
-            value = value + term
+        value = functools.reduce(operator.add, terms)
         if value.shape != ():
             value = emit("Reshape", value, np.array([], np.int64))
-        return value, found if len(outputs) > 1 else {}
+        return value, found if len(self._goals) > 1 else {}
+
+
+def _is_batch(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.ndim > 0

@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgeml import losses as losses_module
 from edgeml import optimizers
+from edgeml.callbacks import CallbackList
 from edgeml.callbacks._history import History
-from edgeml.errors import DataError
-from edgeml.training._fit import Plan, evaluate, listed, off_loop, refuse_on_loop, run
+from edgeml.errors import ConfigError, DataError
+from edgeml.graph._tree import leaves
+from edgeml.layers._layer import Layer
+from edgeml.metrics import Metric
+from edgeml.training._fit import (
+    Plan,
+    evaluate,
+    listed,
+    off_loop,
+    refuse_on_loop,
+    run,
+    with_class_weight,
+)  # fmt: skip
+from edgeml.training._goals import Wishes
 from edgeml.training._inputs import Data
 from edgeml.training._learner import Learner
-from edgeml.training._parts import names_of, restore, without_targets
+from edgeml.training._parts import names_of, restore, returned, without_targets
 
 Array = np.ndarray[Any, Any]
+WHOLE = 2**31 - 1
+"""A batch size that takes all examples at once."""
 
 
 class Model(Learner):
@@ -48,42 +65,71 @@ class Model(Learner):
             self._connect(inputs, outputs)
 
     def compile(
-        self, optimizer: Any = "rmsprop", loss: Any = None, *, metrics: Any = (),
-        loss_weights: Any = None,
+        self, optimizer: Any = "rmsprop", loss: Any = None, loss_weights: Any = None,
+        metrics: Any = None, weighted_metrics: Any = None, run_eagerly: bool = False,
+        steps_per_execution: int = 1, jit_compile: Any = "auto", auto_scale_loss: bool = True,
     ) -> None:  # fmt: skip
         """Say how to train.
 
         Args:
             optimizer: Name or `edgeml.optimizers.Optimizer`.
             loss: Name, `edgeml.losses.Loss`, ``fn(y_true, y_pred)``; a list or dict for several
-                outputs.
-            metrics: Names or `edgeml.metrics.Metric`; a list of lists for several outputs.
-            loss_weights: Weight of each output's loss.
+                outputs, None for an output that has none.
+            loss_weights: Weight of each output's loss, a list or dict.
+            metrics: Names or `edgeml.metrics.Metric`; for several outputs a list with an entry
+                (one or a list) for each, or a dict.
+            weighted_metrics: The same, for metrics that count with the sample weights.
+            run_eagerly: Refused: a step is one graph. To look inside, call layers on arrays.
+            steps_per_execution: Steps in one call of the runtime. Small models train faster with
+                more; callbacks are called once for all of them, and a NaN takes back all of them.
+            jit_compile: As in Keras, and without effect: a step is compiled always.
+            auto_scale_loss: As in Keras, and without effect: steps compute in float32.
 
         Raises:
             ConfigError: there is no such optimizer, loss or metric; the nearest names are told.
         """
+        if run_eagerly:
+            raise ConfigError("run_eagerly: a step is one graph, and is not run line by line")
+        if steps_per_execution < 1:
+            raise ConfigError(f"steps_per_execution: at least 1, received {steps_per_execution}")
         self.optimizer = optimizers.get(optimizer)
         self.loss = loss
-        self._losses = [losses_module.get(item) for item in self._by_output(loss)]
-        self._metrics = metrics
-        self._loss_weights = loss_weights
+        self.steps_per_execution = steps_per_execution
+        self._wishes = Wishes(loss, loss_weights, metrics, weighted_metrics)
+        self._set_goals(len(leaves(self._outputs)) or self._wishes.count() or 1)
         self._release()
         self._resolved = None
 
+    @property
+    def metrics(self) -> list[Metric]:
+        """The metrics that training counts; none before the first batch."""
+        found = self._resolved[:1] if self._resolved else []
+        return [m for scores in found for own in (*scores.metrics, *scores.weighted) for m in own]
+
+    @property
+    def metrics_names(self) -> list[str]:
+        """What `evaluate` returns, by name; none before the first batch."""
+        return self._resolved[0].names() if self._resolved else []
+
+    def reset_metrics(self) -> None:
+        """Forget what the metrics have counted; each epoch and each `train_on_batch` does it."""
+        for scores in self._resolved or ():
+            scores.reset()
+
     def fit(
-        self, x: Any = None, y: Any = None, batch_size: int = 32, epochs: int = 1,
+        self, x: Any = None, y: Any = None, batch_size: int | None = None, epochs: int = 1,
         verbose: Any = "auto", callbacks: Any = None, validation_split: float = 0.0,
         validation_data: Any = None, shuffle: bool = True, class_weight: Any = None,
         sample_weight: Any = None, initial_epoch: int = 0, steps_per_epoch: int | None = None,
-        validation_freq: int = 1, seed: int = 0,
+        validation_steps: int | None = None, validation_batch_size: int | None = None,
+        validation_freq: int = 1, *, seed: int = 0,
     ) -> History:  # fmt: skip
         """Train, and return what happened.
 
         Args:
             x: Array (examples, ...), a list or dict of them, or a dataset of ``(x, y)`` batches.
-            y: Targets, when `x` has none.
-            batch_size: Examples in a step.
+            y: Targets, when `x` has none; a list or dict for several outputs.
+            batch_size: Examples in a step; None is 32.
             epochs: Passes over the data, counted from zero, not from `initial_epoch`.
             verbose: "auto", 0 (silent), 1 (a bar) or 2 (a line an epoch).
             callbacks: `edgeml.callbacks.Callback` objects.
@@ -91,9 +137,11 @@ class Model(Learner):
             validation_data: ``(x, y[, sample_weight])`` or a dataset, to validate on.
             shuffle: Whether each epoch has an order of its own.
             class_weight: Weight of each class, by its number.
-            sample_weight: Weight of each example.
+            sample_weight: Weight of each example; a list or dict for several outputs.
             initial_epoch: Number of the first epoch, for training that goes on.
             steps_per_epoch: Steps after which an epoch ends.
+            validation_steps: Batches after which validation ends.
+            validation_batch_size: Examples in a batch of validation; None is `batch_size`.
             validation_freq: Epochs from one validation to the next.
             seed: Seed of shuffling and dropout.
 
@@ -104,11 +152,24 @@ class Model(Learner):
             NonFinite: data or loss hold NaN or infinity; the last good weights are kept.
         """
         refuse_on_loop("fit")
-        return self._fit(
-            x, y, batch_size, epochs, verbose, callbacks, validation_split, validation_data,
-            shuffle, class_weight, sample_weight, initial_epoch, steps_per_epoch, validation_freq,
-            seed,
+        size = 32 if batch_size is None else batch_size
+        data, validation = self._data(x, y, sample_weight, size), None
+        if validation_data is not None:
+            validation = self._validation(validation_data, validation_batch_size or size)
+        elif validation_split:
+            data, validation = self._split(data, validation_split)
+        engine = self._prepare(data, seed)
+        self._check_labels(data)
+        plan = Plan(
+            data, epochs=epochs, initial_epoch=initial_epoch, validation=validation,
+            validation_freq=validation_freq, validation_steps=validation_steps, shuffle=shuffle,
+            steps_per_epoch=steps_per_epoch, steps_per_execution=self.steps_per_execution,
+            verbose=verbose, callbacks=listed(callbacks), seed=seed, class_weight=class_weight,
+            check=self._check_batch if data.streamed else None,
         )  # fmt: skip
+        counted, checked = self._scores
+        self.history = run(self, engine, counted, checked, plan)
+        return self.history
 
     async def fit_async(self, *args: Any, **kwargs: Any) -> History:
         """Train in a thread while the event loop goes on; the arguments are `fit`'s.
@@ -122,69 +183,86 @@ class Model(Learner):
         found: History = await off_loop(lambda: self.fit(*args, **kwargs), stop)
         return found
 
-    def _fit(
-        self, x: Any, y: Any, batch_size: int, epochs: int, verbose: Any, callbacks: Any,
-        validation_split: float, validation_data: Any, shuffle: bool, class_weight: Any,
-        sample_weight: Any, initial_epoch: int, steps_per_epoch: int | None, validation_freq: int,
-        seed: int,
-    ) -> History:  # fmt: skip
-        data = self._data(x, y, sample_weight, batch_size)
-        validation = None
-        if validation_data is not None:
-            given = validation_data if isinstance(validation_data, tuple) else (validation_data,)
-            parts = [*given, None, None][:3]
-            validation = self._data(parts[0], parts[1], parts[2], batch_size)
-        elif validation_split:
-            data, validation = self._split(data, validation_split)
-        engine = self._prepare(data, seed)
-        self._check_labels(data)
-        plan = Plan(
-            data, epochs=epochs, initial_epoch=initial_epoch, validation=validation,
-            validation_freq=validation_freq, shuffle=shuffle, steps_per_epoch=steps_per_epoch,
-            verbose=verbose, callbacks=listed(callbacks), seed=seed, class_weight=class_weight,
-            check=self._check_batch if data.streamed else None,
-        )  # fmt: skip
-        scores = self._scores()
-        checking = self._scores(1, "val_")
-        self.history = run(self, engine, scores, checking, plan)
-        return self.history
+    def train_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None,
+        return_dict: bool = True,
+    ) -> Any:  # fmt: skip
+        """Do one step on one batch; return loss and metrics of that batch, before the step.
 
-    def train_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None) -> dict[str, float]:
-        """Do one step on one batch; return loss and metrics of that batch."""
+        Args:
+            x: Inputs.
+            y: Targets.
+            sample_weight: Weight of each example.
+            class_weight: Weight of each class, by its number.
+            return_dict: Whether to return them by name; else a list.
+        """
         refuse_on_loop("fit")
-        data = self._data(x, y, sample_weight, 2**31 - 1)
+        data = self._data(x, y, sample_weight, WHOLE)
         engine = self._prepare(data)
-        batch = data.head()
+        batch = with_class_weight(data.head(), class_weight)
         self._check_batch(batch)
-        scores = self._scores()
+        scores = self._scores[0]
         scores.reset()
         scores.add(engine.train(batch), batch)
-        return scores.result()
+        return returned(scores.result(), return_dict)
 
-    def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None) -> dict[str, float]:
+    def test_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = True
+    ) -> Any:
         """Return loss and metrics of one batch, without training."""
-        return self.evaluate(x, y, batch_size=2**31 - 1, sample_weight=sample_weight)
+        return self.evaluate(x, y, WHOLE, sample_weight=sample_weight, return_dict=return_dict)
 
     def evaluate(
-        self, x: Any = None, y: Any = None, batch_size: int = 32, *, sample_weight: Any = None
-    ) -> dict[str, float]:
-        """Return loss and metrics on data, by name."""
-        data = self._data(x, y, sample_weight, batch_size)
-        engine = self._prepare(data)
-        return evaluate(engine, data, self._scores(1))
+        self, x: Any = None, y: Any = None, batch_size: int | None = None, verbose: Any = 0,
+        sample_weight: Any = None, steps: int | None = None, callbacks: Any = None,
+        return_dict: bool = True,
+    ) -> Any:  # fmt: skip
+        """Return loss and metrics on data, by name.
 
-    def predict(self, x: Any, batch_size: int = 256) -> Any:
+        Args:
+            x: Array, list or dict of arrays, or a dataset of ``(x, y)`` batches.
+            y: Targets, when `x` has none.
+            batch_size: Examples in one run; None is 32.
+            verbose: As in Keras, and without effect: nothing is printed.
+            sample_weight: Weight of each example.
+            steps: Batches after which it ends.
+            callbacks: Called at each batch.
+            return_dict: Whether to return them by name (unlike Keras's, the default); else a list
+                in the order of `metrics_names`.
+
+        Raises:
+            NonFinite: the data holds NaN or infinity.
+        """
+        data = self._data(x, y, sample_weight, 32 if batch_size is None else batch_size)
+        engine = self._prepare(data)
+        told = CallbackList(listed(callbacks), model=self, params={}) if callbacks else None
+        scores = dataclasses.replace(self._scores[1], prefix="")
+        return returned(evaluate(engine, data, scores, told, steps), return_dict)
+
+    def predict(
+        self, x: Any, batch_size: int | None = None, verbose: Any = 0, steps: int | None = None,
+        callbacks: Any = None,
+    ) -> Any:  # fmt: skip
         """Return the outputs for all examples of `x`.
 
         Args:
             x: Array, list or dict of arrays, or a dataset of batches.
-            batch_size: Examples in one run.
+            batch_size: Examples in one run; None is 256.
+            verbose: As in Keras, and without effect: nothing is printed.
+            steps: Batches after which it ends.
+            callbacks: Called at each batch.
         """
+        size = 256 if batch_size is None else batch_size
         names = self._names or names_of(x)
-        data = Data(without_targets(x), None, None, names, 0, batch_size, self._dtypes())
+        data = Data(without_targets(x), None, None, names, 0, size, self._dtypes())
+        told = CallbackList(listed(callbacks), model=self, params={})
         made: list[list[Array]] = []
-        for arrays, _, _ in data.batches(None):
+        told.on_predict_begin()
+        for number, (arrays, _, _) in enumerate(itertools.islice(data.batches(None), steps)):
+            told.on_predict_batch_begin(number)
             made.append([np.asarray(y) for y in self._predict_batch(arrays)])
+            told.on_predict_batch_end(number)
+        told.on_predict_end()
         if not made:
             raise DataError("there is nothing to predict: the data is empty")
         joined = [np.concatenate(parts) for parts in zip(*made, strict=True)]
@@ -193,7 +271,27 @@ class Model(Learner):
 
     def predict_on_batch(self, x: Any) -> Any:
         """Return the outputs for one batch."""
-        return self.predict(x, batch_size=2**31 - 1)
+        return self.predict(x, WHOLE)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the layers and how they are connected; of a subclass, its arguments."""
+        from edgeml.training._save import describe
+
+        known = self.inputs or hasattr(self, "_stack")
+        return describe(self) if known else super().get_config()
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Layer:
+        """Return the model that `get_config` described, with new weights."""
+        from edgeml.training._save import build
+
+        return build(config) if "kind" in config else super().from_config(config)
+
+    def to_json(self) -> str:
+        """Return the layers and how they are connected as JSON; see `model_from_json`."""
+        from edgeml.training._save import describe
+
+        return json.dumps(describe(self))
 
     def save(self, path: Any) -> None:
         """Write the model to one ``.onnx`` file that any ONNX tool runs; see `load_model`.

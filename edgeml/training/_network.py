@@ -9,7 +9,7 @@ import numpy as np
 
 from edgeml import ops
 from edgeml.errors import GraphError
-from edgeml.graph import Graph, Tensor
+from edgeml.graph import Graph, Tensor, current_graph
 from edgeml.graph import function as graph_function
 from edgeml.graph._tree import leaves, map_leaves
 from edgeml.layers._functional import entries_between, replay
@@ -111,7 +111,9 @@ class Network(Layer):
 
     @property
     def output_names(self) -> list[str]:
-        """Names of the outputs: those of the layers that make them."""
+        """Names of the outputs: a dict's keys, or those of the layers that make them."""
+        if isinstance(self._outputs, Mapping):
+            return sorted(self._outputs)
         made = {}
         for entry in self._entries:
             if isinstance(entry, Call):
@@ -140,6 +142,27 @@ class Network(Layer):
         known = dict(zip(self._inputs, values, strict=True))
         found = replay(self._entries, known, values[0].graph)
         return map_leaves(lambda y: found.get(y, y), self._outputs)
+
+    def build(self, input_shape: Any) -> None:
+        """Make all weights before there is data.
+
+        Args:
+            input_shape: Shape of the input with the batch, None where it is not known; a list or
+                a dict of them.
+        """
+        if self.built or current_graph() is not None:  # or the layers' calls make them
+            return
+        if isinstance(input_shape, Mapping):
+            shapes = dict(input_shape)
+        elif isinstance(input_shape[0], (tuple, list)):
+            shapes = {f"x_{i}": shape for i, shape in enumerate(input_shape)}
+        else:
+            shapes = {"x": input_shape}
+        float32 = np.dtype(np.float32)
+        self.build_from({
+            name: ((shape[0] or 2, *[d or 1 for d in shape[1:]]), float32)
+            for name, shape in shapes.items()
+        })  # fmt: skip
 
     def build_from(self, shapes: Mapping[str, tuple[tuple[int, ...], Any]]) -> None:
         """Build the layers for inputs of these shapes and dtypes, by name."""

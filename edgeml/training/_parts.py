@@ -74,3 +74,8 @@ def restore(tree: Any, values: Sequence[Array]) -> Any:
     """Return values in the structure of a tree."""
     iterator = iter(values)
     return map_leaves(lambda _: next(iterator), tree)
+
+
+def returned(results: dict[str, Any], as_dict: bool) -> Any:
+    """Return results by name, or their values in order."""
+    return results if as_dict else list(results.values())

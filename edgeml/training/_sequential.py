@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from edgeml.errors import GraphError
-from edgeml.graph import Tensor
+from edgeml.graph import Tensor, current_graph
+from edgeml.layers._functional import Input
 from edgeml.layers._layer import Layer
 from edgeml.training._model import Model
 
@@ -68,6 +69,12 @@ class Sequential(Model):
             for layer in self._stack:
                 y = layer(y)
             self._connect(self._start, y)
+
+    def build(self, input_shape: Any) -> None:
+        """Make all weights before there is data: the same as to start with an `Input`."""
+        if self._start is None and self._stack and current_graph() is None:
+            self._start = Input(input_shape[1:], batch_size=input_shape[0])
+            self._rebuild()
 
     def call(self, x: Any) -> Any:
         """Apply the layers in order."""
