@@ -1,13 +1,54 @@
 """Losses by Keras's names and numbers; traced into the training step."""
 
-from edgeml.losses._base import Loss, get
+from edgeml.losses._base import (
+    Loss,
+    get,
+)
 from edgeml.losses._classification import (
     BinaryCrossentropy,
     CategoricalCrossentropy,
     SparseCategoricalCrossentropy,
 )
+from edgeml.losses._ctc import (
+    CTC,
+)
+from edgeml.losses._focal import (
+    BinaryFocalCrossentropy,
+    CategoricalFocalCrossentropy,
+    CategoricalGeneralizedCrossEntropy,
+)
+from edgeml.losses._functions import (
+    binary_crossentropy,
+    binary_focal_crossentropy,
+    categorical_crossentropy,
+    categorical_focal_crossentropy,
+    categorical_generalized_cross_entropy,
+    categorical_hinge,
+    circle,
+    cosine_similarity,
+    ctc,
+    dice,
+    hinge,
+    huber,
+    kl_divergence,
+    log_cosh,
+    mean_absolute_error,
+    mean_absolute_percentage_error,
+    mean_squared_error,
+    mean_squared_logarithmic_error,
+    poisson,
+    sparse_categorical_crossentropy,
+    squared_hinge,
+    tversky,
+)
+from edgeml.losses._overlap import (
+    Circle,
+    Dice,
+    Tversky,
+)
 from edgeml.losses._regression import (
     CategoricalHinge,
+    CosineDistance,
     CosineSimilarity,
     Hinge,
     Huber,
@@ -20,13 +61,23 @@ from edgeml.losses._regression import (
     Poisson,
     SquaredHinge,
 )
-from edgeml.losses._targets import check_targets, with_logits
+from edgeml.losses._targets import (
+    check_targets,
+    with_logits,
+)
 
 __all__ = [
+    "CTC",
     "BinaryCrossentropy",
+    "BinaryFocalCrossentropy",
     "CategoricalCrossentropy",
+    "CategoricalFocalCrossentropy",
+    "CategoricalGeneralizedCrossEntropy",
     "CategoricalHinge",
+    "Circle",
+    "CosineDistance",
     "CosineSimilarity",
+    "Dice",
     "Hinge",
     "Huber",
     "KLDivergence",
@@ -39,7 +90,30 @@ __all__ = [
     "Poisson",
     "SparseCategoricalCrossentropy",
     "SquaredHinge",
+    "Tversky",
+    "binary_crossentropy",
+    "binary_focal_crossentropy",
+    "categorical_crossentropy",
+    "categorical_focal_crossentropy",
+    "categorical_generalized_cross_entropy",
+    "categorical_hinge",
     "check_targets",
+    "circle",
+    "cosine_similarity",
+    "ctc",
+    "dice",
     "get",
+    "hinge",
+    "huber",
+    "kl_divergence",
+    "log_cosh",
+    "mean_absolute_error",
+    "mean_absolute_percentage_error",
+    "mean_squared_error",
+    "mean_squared_logarithmic_error",
+    "poisson",
+    "sparse_categorical_crossentropy",
+    "squared_hinge",
+    "tversky",
     "with_logits",
 ]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -169,8 +170,9 @@ def named(*names: str) -> Callable[[type[Loss]], type[Loss]]:
 def get(loss: Any) -> Any:
     """Return a loss by name (Keras's or TensorFlow.js's spelling), or the one given.
 
-    A function of two arguments is ``fn(y_true, y_pred)`` with a value for each example, as
-    Keras's; one of three is ``fn(outputs, targets, weights)`` with a scalar.
+    A dict ``{"class_name": …, "config": {…}}`` is what Keras writes. A function of two arguments is
+    ``fn(y_true, y_pred)`` with a value for each example, as Keras's; one of three is
+    ``fn(outputs, targets, weights)`` with a scalar.
 
     Raises:
         ConfigError: there is none of that name; the message has the nearest.
@@ -182,6 +184,12 @@ def get(loss: Any) -> Any:
     """
     if loss is None or isinstance(loss, Loss):
         return loss
+    options: dict[str, Any] = {}
+    if isinstance(loss, Mapping):
+        options = {snake(key): value for key, value in dict(loss.get("config") or {}).items()}
+        loss = loss.get("class_name", "")
+    if inspect.isclass(loss) and issubclass(loss, Loss):
+        return loss()
     if callable(loss):
         code = getattr(loss, "__code__", None)
         count = code.co_argcount - hasattr(loss, "__self__") if code is not None else 2
@@ -191,4 +199,4 @@ def get(loss: Any) -> Any:
         near = difflib.get_close_matches(name, _by_name, 3) or sorted(_by_name)
         raise ConfigError(f"there is no loss {loss!r}; did you mean {', '.join(near)}?")
     found: Any = _by_name[name]
-    return found(from_logits=True) if name in _OF_LOGITS else found()
+    return found(**({"from_logits": True} if name in _OF_LOGITS else {}), **options)

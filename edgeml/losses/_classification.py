@@ -42,7 +42,7 @@ class BinaryCrossentropy(Loss):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_smoothing(self.label_smoothing)
+        check_smoothing(self.label_smoothing)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the loss of each example."""
@@ -80,14 +80,14 @@ class CategoricalCrossentropy(Loss):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_smoothing(self.label_smoothing)
+        check_smoothing(self.label_smoothing)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the loss of each example."""
         shape = list(y_pred.known_shape)
         y = ops.cast(y_true, y_pred.dtype)
-        _check_labels(y, shape, shape, "one-hot rows; for class numbers use sparse_"
-                      "categorical_crossentropy")  # fmt: skip
+        check_labels(y, shape, shape, "one-hot rows; for class numbers use sparse_"
+                     "categorical_crossentropy")  # fmt: skip
         if self.label_smoothing:
             classes = float(y_pred.known_shape[self.axis])
             y = y * (1.0 - self.label_smoothing) + self.label_smoothing / classes
@@ -129,8 +129,8 @@ class SparseCategoricalCrossentropy(Loss):
         if labels.ndim == y_pred.ndim and labels.known_shape[self.axis] == 1:
             labels = ops.squeeze(labels, self.axis)
         shape = list(y_pred.known_shape)
-        _check_labels(labels, shape[:-1], shape, "class numbers; for one-hot rows use "
-                      "categorical_crossentropy")  # fmt: skip
+        check_labels(labels, shape[:-1], shape, "class numbers; for one-hot rows use "
+                     "categorical_crossentropy")  # fmt: skip
         kept = None
         if self.ignore_class is not None:
             kept = ops.not_equal(labels, np.int64(self.ignore_class))
@@ -148,14 +148,13 @@ class SparseCategoricalCrossentropy(Loss):
         return values
 
 
-def _check_smoothing(amount: float) -> None:
+def check_smoothing(amount: float) -> None:
+    """Raise ConfigError when the amount is not from 0 to 1."""
     if not 0.0 <= amount <= 1.0:
         raise ConfigError(f"label_smoothing: expected 0 to 1, received {amount!r}")
 
 
-def _check_labels(
-    labels: Tensor, expected: Sequence[Any], output: Sequence[Any], what: str
-) -> None:
+def check_labels(labels: Tensor, expected: Sequence[Any], output: Sequence[Any], what: str) -> None:
     """Raise DataError when labels do not have the shape that a loss takes."""
     own = list(labels.known_shape)
     if differ(own, expected):

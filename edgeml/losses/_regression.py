@@ -56,7 +56,7 @@ class MeanSquaredError(Loss):
         return _mean(ops.square(y_pred - matched(y_true, y_pred)))
 
 
-@named("mae")
+@named("mae", "absolute_difference")
 @dataclass
 class MeanAbsoluteError(Loss):
     """Mean over the last axis of ``|y_true - y_pred|``.
@@ -214,6 +214,28 @@ class CosineSimilarity(Loss):
 
 
 @named()
+@dataclass
+class CosineDistance(Loss):
+    """One minus the product of target and output, of length 1 both; TensorFlow.js's.
+
+    Args:
+        axis: The axis of the vectors.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> loss = edgeml.function(edgeml.losses.CosineDistance())
+        >>> round(float(loss(np.array([[1.0, 0.0]]), np.array([[0.6, 0.8]]))), 3)
+        0.4
+    """
+
+    axis: int = -1
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """Return the loss of each example."""
+        return 1.0 - ops.sum(matched(y_true, y_pred) * y_pred, axis=self.axis)
+
+
+@named("hinge_loss")
 @dataclass
 class Hinge(Loss):
     """Mean over the last axis of ``max(1 - y_true * y_pred, 0)``; targets -1 and 1 (or 0 and 1).

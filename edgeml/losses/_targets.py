@@ -14,6 +14,12 @@ from edgeml.losses._classification import (
     CategoricalCrossentropy,
     SparseCategoricalCrossentropy,
 )  # fmt: skip
+from edgeml.losses._ctc import CTC
+from edgeml.losses._focal import (
+    BinaryFocalCrossentropy,
+    CategoricalFocalCrossentropy,
+    CategoricalGeneralizedCrossEntropy,
+)  # fmt: skip
 
 Array = np.ndarray[Any, Any]
 
@@ -36,17 +42,21 @@ def check_targets(loss: Any, y: Array, output_shape: Sequence[int]) -> None:
     """
     if not y.size:
         return
-    if isinstance(loss, SparseCategoricalCrossentropy):
-        classes = int(output_shape[loss.axis])
+    if isinstance(loss, (SparseCategoricalCrossentropy, CategoricalGeneralizedCrossEntropy, CTC)):
+        classes = int(output_shape[getattr(loss, "axis", -1)])
         bad = (y < 0) | (y >= classes)
-        if loss.ignore_class is not None:
-            bad &= y != loss.ignore_class
+        ignored = getattr(loss, "ignore_class", None)
+        if ignored is not None:
+            bad &= y != ignored
         if y.dtype.kind == "f":
             bad |= y != np.floor(y)
         _refuse(bad, y, f"class numbers 0 to {classes - 1} (the model has {classes} outputs)")
-    elif isinstance(loss, BinaryCrossentropy):
+        if isinstance(loss, CTC) and y.ndim == 2:
+            late = (y[:, 1:] != 0) & (y[:, :-1] == 0)
+            _refuse(np.pad(late, ((0, 0), (1, 0))), y, "only 0 after the first 0")
+    elif isinstance(loss, (BinaryCrossentropy, BinaryFocalCrossentropy)):
         _refuse((y < 0) | (y > 1), y, "0 or 1 (probabilities in between)")
-    elif isinstance(loss, CategoricalCrossentropy):
+    elif isinstance(loss, (CategoricalCrossentropy, CategoricalFocalCrossentropy)):
         if y.ndim != len(output_shape) or y.shape[-1] != output_shape[-1]:
             raise DataError(
                 f"labels have the shape {y.shape[1:]}, and the output {tuple(output_shape[1:])}: "

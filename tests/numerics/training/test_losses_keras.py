@@ -34,6 +34,14 @@ def hot(labels, classes, axis=-1):
     return np.moveaxis(np.eye(classes, dtype=f32)[labels], -1, axis)
 
 
+def regions(*shape):
+    return (rng.random(shape) > 0.6).astype(f32)
+
+
+def unit(x):
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
 LABELS, STEPS = rng.integers(0, 4, 6), rng.integers(0, 4, (6, 5))
 ONES = rng.integers(0, 2, (6, 3)).astype(f32)
 PROBABILITIES = rng.random((6, 3)).astype(f32)
@@ -87,6 +95,31 @@ CASES = [
     (SPARSE, {"from_logits": True, "ignore_class": -1}, np.where(STEPS, STEPS, -1),
      normal(6, 5, 4)),
     (SPARSE, {"ignore_class": 2}, LABELS, softmax(normal(6, 4))),
+    *(("BinaryFocalCrossentropy", options, ONES, PROBABILITIES) for options in (
+        {}, {"gamma": 0.5, "label_smoothing": 0.2}, {"axis": 0},
+        {"apply_class_balancing": True, "alpha": 0.7})),
+    ("BinaryFocalCrossentropy", {"from_logits": True}, ONES, normal(6, 3) * 3),
+    *(("CategoricalFocalCrossentropy", options, hot(LABELS, 4), softmax(normal(6, 4))) for options
+      in ({}, {"gamma": 1.0, "alpha": 0.5, "label_smoothing": 0.1})),
+    ("CategoricalFocalCrossentropy", {"alpha": [0.1, 0.2, 0.3, 0.4]}, hot(STEPS, 4),
+     softmax(normal(6, 5, 4))),
+    ("CategoricalFocalCrossentropy", {"from_logits": True}, hot(LABELS, 4), normal(6, 4)),
+    ("CategoricalGeneralizedCrossEntropy", {}, LABELS, softmax(normal(6, 4))),
+    ("CategoricalGeneralizedCrossEntropy", {"q": 0.8}, STEPS, softmax(normal(6, 5, 4))),
+    *((name, {"axis": axis}, regions(6, 5, 4), softmax(normal(6, 5, 4)))
+      for name in ("Dice", "Tversky") for axis in ((1, 2), (0, 1), 1)),
+    ("Tversky", {"alpha": 0.8, "beta": 0.3, "axis": (1, 2)}, regions(6, 5, 4),
+     softmax(normal(6, 5, 4))),
+    ("Circle", {}, np.array([0, 1, 0, 2, 1, 3]), unit(normal(6, 3))),
+    ("Circle", {"gamma": 2.0, "margin": 0.25, "remove_diagonal": False}, LABELS,
+     unit(normal(6, 3))),
+    ("CTC", {}, np.array([[1, 2, 3, 1], [2, 2, 0, 0], [3, 0, 0, 0], [0, 0, 0, 0]]),
+     normal(4, 9, 4) * 2),
+    ("CTC", {}, np.array([[1, 1, 2]]), normal(1, 5, 4) * 10),
+]  # fmt: skip
+WHOLE = [  # one value for a batch
+    ("Dice", {}, regions(6, 5, 4), softmax(normal(6, 5, 4))),
+    ("Tversky", {"alpha": 0.9, "beta": 0.1}, regions(6, 5, 4), softmax(normal(6, 5, 4))),
 ]  # fmt: skip
 IDS = [f"{i}-{name}-{options or ''}" for i, (name, options, _, _) in enumerate(CASES)]
 REDUCTIONS = ["sum_over_batch_size", "sum", "mean_with_sample_weight", None]
@@ -139,10 +172,11 @@ def assert_equal(*case, **more):
 
 def test_every_loss_has_a_case():
     known = {name for name in losses.__all__ if isinstance(getattr(losses, name), type)}
-    assert {name for name, *_ in CASES} == known - {"Loss"}
+    # The distance is TensorFlow.js's.
+    assert {name for name, *_ in CASES} == known - {"CosineDistance", "Loss"}
 
 
-@pytest.mark.parametrize("case", CASES, ids=IDS)
+@pytest.mark.parametrize("case", CASES + WHOLE, ids=[*IDS, "dice-whole", "tversky-whole"])
 def test_values_and_gradients(case):
     assert_equal(*case)
 
@@ -262,3 +296,53 @@ def test_keras_names(name):
     known = keras.losses.get("log_cosh" if name == "logcosh" else name)
     expected = known(torch.tensor(y), torch.tensor(output))
     np.testing.assert_allclose(values, expected.numpy(), rtol=1e-5, atol=1e-6)
+
+
+FUNCTIONS = {name: value for name, value in vars(losses).items()
+             if name in losses.__all__ and hasattr(keras.losses, name) and name.islower()
+             and name != "get"}  # fmt: skip
+OF_NUMBERS = ("sparse_categorical_crossentropy", "categorical_generalized_cross_entropy", "circle")
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_are_keras_functions(name):
+    y, output = hot(LABELS, 4), softmax(normal(6, 4))
+    y = LABELS if name in OF_NUMBERS else y
+    output = unit(output) if name == "circle" else output
+    if name == "ctc":
+        y, output = np.array([[1, 2], [3, 0]]), normal(2, 6, 4)
+    options = {"q": 0.3} if name == "categorical_generalized_cross_entropy" else {}
+    expected = getattr(keras.losses, name)(torch.tensor(y), torch.tensor(output), **options)
+    received = FUNCTIONS[name](y, output, **options)
+    np.testing.assert_allclose(received, expected.numpy(), rtol=1e-5, atol=1e-6)
+    traced = function(lambda a, b: FUNCTIONS[name](a, b, **options) * 2.0)(y, output)
+    np.testing.assert_allclose(traced, expected.numpy() * 2, rtol=1e-5, atol=1e-6)
+
+
+def test_functions_have_keras_names():
+    public = {name for name in dir(keras.losses) if name.islower() and name[0] != "_"}
+    assert public - set(FUNCTIONS) == {"deserialize", "get", "serialize"}
+
+
+def test_ctc_of_labels_that_do_not_fit_is_infinite():
+    y, output = np.array([[1, 1, 2], [1, 2, 0]]), normal(2, 3, 4)
+    values, _ = ours("CTC", {"reduction": None}, y, output)
+    expected, _ = theirs("CTC", {"reduction": None}, y, output)
+    np.testing.assert_allclose(values, expected, rtol=1e-5)
+    assert np.isinf(values[0])
+
+
+def test_ctc_of_long_sequences():
+    labels = np.zeros((2, 40), np.int64)
+    labels[0], labels[1, :25] = rng.integers(1, 9, 40), rng.integers(1, 9, 25)
+    logits = normal(2, 300, 9) * 3
+    value, gradient = ours("CTC", {}, labels, logits)
+    p = torch.tensor(logits.astype(np.float64), requires_grad=True)  # float32 loses digits there
+    steps = torch.log_softmax(p, -1).transpose(0, 1)
+    exact = torch.nn.functional.ctc_loss(
+        steps, torch.tensor(labels), torch.tensor([300, 300]), torch.tensor([40, 25]),
+        reduction="none",
+    ).mean()  # fmt: skip
+    exact.backward()
+    assert value == pytest.approx(exact.item(), rel=1e-5)
+    np.testing.assert_allclose(gradient, p.grad.numpy(), rtol=2e-3, atol=1e-5)

@@ -35,6 +35,11 @@ def network(loss, units=3):
     ("softmaxCrossEntropy", losses.CategoricalCrossentropy),
     ("MeanSquaredError", losses.MeanSquaredError), ("KLDivergence", losses.KLDivergence),
     ("mse", losses.MeanSquaredError), ("mae", losses.MeanAbsoluteError),
+    ("absoluteDifference", losses.MeanAbsoluteError), ("cosineDistance", losses.CosineDistance),
+    ("hingeLoss", losses.Hinge), ("logLoss", losses.BinaryCrossentropy), ("ctc", losses.CTC),
+    ("binaryFocalCrossentropy", losses.BinaryFocalCrossentropy), (losses.Dice, losses.Dice),
+    ({"class_name": "Tversky", "config": {"alpha": 0.9}}, losses.Tversky),
+    ({"class_name": "huber", "config": {"delta": 0.5}}, losses.Huber),
 ])  # fmt: skip
 def test_tensorflow_js_and_class_names(name, kind):
     assert type(losses.get(name)) is kind
@@ -52,6 +57,9 @@ def test_a_config_makes_an_equal_loss(name):
     (lambda: losses.MeanSquaredError(reduction="max"), "reduction: expected one of"),
     (lambda: losses.BinaryCrossentropy(label_smoothing=1.5), "label_smoothing: expected 0 to 1"),
     (lambda: losses.CategoricalCrossentropy(label_smoothing=-0.1), "label_smoothing"),
+    (lambda: losses.BinaryFocalCrossentropy(label_smoothing=2.0), "label_smoothing"),
+    (lambda: losses.CategoricalFocalCrossentropy(label_smoothing=2.0), "label_smoothing"),
+    (lambda: losses.CategoricalGeneralizedCrossEntropy(q=1.0), "q: expected between 0 and 1"),
 ])  # fmt: skip
 def test_bad_arguments_are_named(make, message):
     with pytest.raises(ConfigError, match=message):
@@ -146,3 +154,43 @@ def test_weights_of_any_number_type():
     run = function(lambda y, p, w: given(y, p, w))
     y, p = np.zeros((2, 3), np.float32), np.ones((2, 3), np.float32)
     assert run(y, p, np.array([1, 0])) == run(y, p, np.array([[1.0], [0.0]])) == 0.5
+
+
+def test_the_distance_is_one_minus_the_product():
+    y, p = np.array([[0.6, 0.8], [1.0, 0.0]]), np.array([[0.8, 0.6], [0.0, 1.0]])
+    np.testing.assert_allclose(function(losses.CosineDistance(reduction=None))(y, p), [0.04, 1.0],
+                               atol=1e-6)  # fmt: skip
+
+
+@pytest.mark.parametrize(("y", "message"), [
+    ([[1, 0, 2]], "only 0 after the first 0"), ([[1, 5, 0]], "class numbers 0 to 3"),
+    ([[-1, 0, 0]], "class numbers 0 to 3"),
+])  # fmt: skip
+def test_labels_of_sequences_are_checked(y, message):
+    with pytest.raises(DataError, match=message):
+        losses.check_targets(losses.CTC(), np.array(y), (1, 9, 4))
+
+
+def test_ctc_takes_labels_and_logits():
+    with pytest.raises(ShapeError, match="CTC takes labels"):
+        function(losses.CTC())(np.zeros(3, np.int64), np.zeros((3, 5, 4)))
+
+
+def test_a_network_learns_labels_without_their_times():
+    draw = np.random.default_rng(0)
+    words = draw.integers(1, 4, (64, 3))
+    x = np.zeros((64, 12, 4), np.float32)
+    for one, word in zip(x, words, strict=True):  # each label lasts two to four steps
+        times = np.repeat(np.arange(3), draw.integers(2, 5, 3))[:12]
+        one[np.arange(len(times)), word[times]] = 1.0
+    y = np.where(np.diff(words, axis=1, prepend=0) == 0, 0, words)  # equal neighbours are one
+    y = np.array([[*row[row > 0], 0, 0, 0][:3] for row in y])
+    edgeml.layers.set_random_seed(0)
+    model = edgeml.Sequential([Input((12, 4)), edgeml.layers.Conv1D(16, 3, padding="same"),
+                               edgeml.layers.ReLU(), Dense(4)])  # fmt: skip
+    model.compile(edgeml.optimizers.Adam(0.02), "ctc")
+    model.fit(x, y, epochs=60, batch_size=16, verbose=0)
+    best = model.predict(x).argmax(-1)
+    found = [[k for i, k in enumerate(row) if k and (i == 0 or row[i - 1] != k)] for row in best]
+    right = [list(row[row > 0]) == list(mine) for row, mine in zip(y, found, strict=True)]
+    assert np.mean(right) > 0.9
