@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from edgeml.training import Model as Model
     from edgeml.training import Sequential as Sequential
     from edgeml.training import load_model as load_model
+    from edgeml.tuning import tune as tune
 
 _HOMES = {
     "edgeml.devices": ("Camera", "GPIO", "Microphone", "Sensor", "Speaker"),
@@ -67,12 +68,13 @@ _HOMES = {
         "VoiceActivity", "WakeWord",
     ),
     "edgeml.training": ("Model", "Sequential", "load_model"),
+    "edgeml.tuning": ("tune",),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _MODULES = (
     "app", "callbacks", "constraints", "data", "devices", "errors", "evaluation", "events", "graph",
     "initializers", "layers", "losses", "metrics", "ops", "optimizers", "platform", "quantize",
-    "regularizers", "runtime", "streams", "tasks", "testing", "training",
+    "regularizers", "runtime", "streams", "tasks", "testing", "training", "tuning",
 )  # fmt: skip
 
 __all__ = sorted(["__version__", *_HOME_OF])
