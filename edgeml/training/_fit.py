@@ -15,7 +15,7 @@ from edgeml import metrics as metrics_module
 from edgeml.callbacks import Callback, CallbackList
 from edgeml.callbacks._history import History
 from edgeml.errors import ConfigError, DataError, TrainingError
-from edgeml.training._engine import Engine, Result, feeds_of
+from edgeml.training._engine import Engine, Result
 from edgeml.training._inputs import Batch, Data
 from edgeml.training._progress import ProgressBar
 
@@ -40,18 +40,21 @@ class Scores:
         prefix: ``"val_"`` for validation.
         outputs: Names of the outputs, when there are several: their metrics start with them.
         weighted: For each output, its metrics that count with the sample weights.
+        parts: Names of the outputs that have a loss, when there are several.
     """
 
     metrics: Sequence[Sequence[metrics_module.Metric]]
     prefix: str = ""
     outputs: Sequence[str] = ()
     weighted: Sequence[Sequence[metrics_module.Metric]] = ()
+    parts: Sequence[str] = ()
     _losses: dict[str, float] = field(default_factory=dict)
     _count: float = 0.0
 
     def reset(self) -> None:
         """Start a new pass."""
-        self._losses, self._count = {"loss": 0.0}, 0.0
+        self._losses = dict.fromkeys(["loss", *(f"{name}_loss" for name in self.parts)], 0.0)
+        self._count = 0.0
         for metric in itertools.chain(*self.metrics, *self.weighted):
             metric.reset_state()
 
@@ -62,8 +65,7 @@ class Scores:
         self._count += size
         self._losses["loss"] += result.loss * size
         for name, value in result.losses.items():
-            key = f"{name}_loss"
-            self._losses[key] = self._losses.get(key, 0.0) + value * size
+            self._losses[f"{name}_loss"] += value * size
         each = zip(targets, result.outputs, strict=True)
         for i, (y, output) in enumerate(each):
             weight = weights[i] if weights else None
@@ -89,9 +91,8 @@ class Scores:
         found: dict[str, Any] = {
             name: total / max(self._count, 1.0) for name, total in self._losses.items()
         }
-        several = len(self.outputs) > 1
         for i, own in [*enumerate(self.metrics), *enumerate(self.weighted)]:
-            output = f"{self.outputs[i]}_" if several else ""
+            output = f"{self.outputs[i]}_" if self.outputs else ""
             for metric in own:
                 value = metric.result()
                 name = first = output + metric.name
@@ -204,8 +205,10 @@ def _weighted(batches: Iterable[Batch], plan: Plan) -> Iterator[Batch]:
 def grouped(batches: Iterable[Batch], count: int) -> Iterator[list[Batch]]:
     """Yield `count` batches of one shape at a time; those that are left over one by one."""
     group: list[Batch] = []
+    shapes: Any = None
     for batch in batches:
-        if group and _shapes(batch) != _shapes(group[0]):
+        before, shapes = shapes, _shapes(batch)
+        if group and shapes != before:
             yield from ([single] for single in group)
             group = []
         group.append(batch)
@@ -216,7 +219,8 @@ def grouped(batches: Iterable[Batch], count: int) -> Iterator[list[Batch]]:
 
 
 def _shapes(batch: Batch) -> Any:
-    return [(name, array.shape, array.dtype) for name, array in feeds_of(batch).items()]
+    arrays, targets, weights = batch
+    return [None if a is None else a.shape for a in (*arrays.values(), *targets, *weights)]
 
 
 def evaluate(

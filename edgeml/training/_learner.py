@@ -158,7 +158,9 @@ class Learner(Network):
     def _resolve_metrics(self, batch: Batch) -> None:
         """Make the metrics, once for training and once for validation."""
         goals = [self._goals[i] for i in self._wanted]
-        names = self._unique_names(len(self._goals))
+        each = self._unique_names(len(self._goals)) if len(self._goals) > 1 else []
+        names = [each[i] for i in self._wanted if each]
+        parts = [name for name, goal in zip(names, goals, strict=False) if goal.loss is not None]
 
         def resolve(items: Sequence[Any], i: int) -> list[metrics_module.Metric]:
             loss = getattr(goals[i].loss, "name", "")
@@ -167,8 +169,7 @@ class Learner(Network):
         self._resolved = [
             Scores(
                 [resolve(goal.metrics, i) for i, goal in enumerate(goals)], prefix,
-                [names[i] for i in self._wanted] if len(self._goals) > 1 else [],
-                [resolve(goal.weighted, i) for i, goal in enumerate(goals)],
+                names, [resolve(goal.weighted, i) for i, goal in enumerate(goals)], parts,
             ) for prefix in ("", "val_")
         ]  # fmt: skip
 

@@ -365,3 +365,18 @@ def load_weights(model: Model, path: Path) -> None:
                 where=parameter.path,
             )
         parameter.value = arrays[parameter.path]
+
+
+def model_from_json(text: str) -> Model:
+    """Return the model that `Model.to_json` described, with new weights.
+
+    Raises:
+        ModelFormatError: a layer's class is not known here.
+
+    Example:
+        >>> import edgeml
+        >>> model = edgeml.Sequential([edgeml.Input((2,)), edgeml.layers.Dense(3)])
+        >>> edgeml.training.model_from_json(model.to_json()).output_shape
+        (None, 3)
+    """
+    return build(json.loads(text))
