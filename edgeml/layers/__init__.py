@@ -10,9 +10,8 @@ from edgeml.layers._activation import (
     ThresholdedReLU,
 )  # fmt: skip
 from edgeml.layers._attention import (
+    GroupQueryAttention,
     MultiHeadAttention,
-    TokenAndPositionEmbedding,
-    TransformerEncoder,
 )  # fmt: skip
 from edgeml.layers._cells import (
     GRUCell,
@@ -60,6 +59,7 @@ from edgeml.layers._edges import (
 from edgeml.layers._embedding import (
     Embedding,
     Masking,
+    ReversibleEmbedding,
 )  # fmt: skip
 from edgeml.layers._formula import (
     Lambda,
@@ -107,6 +107,12 @@ from edgeml.layers._pool import (
     MaxPooling2D,
     MaxPooling3D,
 )  # fmt: skip
+from edgeml.layers._positions import (
+    PositionEmbedding,
+    RotaryEmbedding,
+    SinePositionEncoding,
+    TokenAndPositionEmbedding,
+)  # fmt: skip
 from edgeml.layers._recurrent import (
     GRU,
     LSTM,
@@ -125,6 +131,10 @@ from edgeml.layers._regularize import (
 from edgeml.layers._rnn import (
     RNN,
 )  # fmt: skip
+from edgeml.layers._scored import (
+    AdditiveAttention,
+    Attention,
+)  # fmt: skip
 from edgeml.layers._separable import (
     DepthwiseConv1D,
     DepthwiseConv2D,
@@ -139,6 +149,10 @@ from edgeml.layers._shape import (
 )  # fmt: skip
 from edgeml.layers._standardize import (
     Normalization,
+)  # fmt: skip
+from edgeml.layers._transformer import (
+    TransformerDecoder,
+    TransformerEncoder,
 )  # fmt: skip
 from edgeml.layers._wrappers import (
     Bidirectional,
@@ -156,7 +170,9 @@ __all__ = [
     "Activation",
     "ActivityRegularization",
     "Add",
+    "AdditiveAttention",
     "AlphaDropout",
+    "Attention",
     "Average",
     "AveragePooling1D",
     "AveragePooling2D",
@@ -196,6 +212,7 @@ __all__ = [
     "GlobalMaxPooling2D",
     "GlobalMaxPooling3D",
     "GroupNormalization",
+    "GroupQueryAttention",
     "Input",
     "LSTMCell",
     "Lambda",
@@ -214,14 +231,18 @@ __all__ = [
     "PReLU",
     "Parameter",
     "Permute",
+    "PositionEmbedding",
     "ReLU",
     "RepeatVector",
     "Rescaling",
     "Reshape",
+    "ReversibleEmbedding",
+    "RotaryEmbedding",
     "SeparableConv1D",
     "SeparableConv2D",
     "SimpleRNN",
     "SimpleRNNCell",
+    "SinePositionEncoding",
     "Softmax",
     "SpatialDropout1D",
     "SpatialDropout2D",
@@ -231,6 +252,7 @@ __all__ = [
     "ThresholdedReLU",
     "TimeDistributed",
     "TokenAndPositionEmbedding",
+    "TransformerDecoder",
     "TransformerEncoder",
     "UpSampling1D",
     "UpSampling2D",
