@@ -80,8 +80,9 @@ class Model(Learner):
                 (one or a list) for each, or a dict.
             weighted_metrics: The same, for metrics that count with the sample weights.
             run_eagerly: Refused: a step is one graph. To look inside, call layers on arrays.
-            steps_per_execution: Steps in one call of the runtime. Small models train faster with
-                more; callbacks are called once for all of them, and a NaN takes back all of them.
+            steps_per_execution: Steps in one call of the runtime, as one graph. On a CPU it saves
+                nothing, for a step is one bound call already; elsewhere a call may cost more.
+                Callbacks are called once for all of them, and a NaN takes back all of them.
             jit_compile: As in Keras, and without effect: a step is compiled always.
             auto_scale_loss: As in Keras, and without effect: steps compute in float32.
 
