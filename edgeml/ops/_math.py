@@ -39,6 +39,39 @@ def power(x: Like, y: Like) -> Tensor:
     return emit("Pow", x, y)
 
 
+def floor_divide(x: Like, y: Like) -> Tensor:
+    """Return ``x / y`` rounded down, of integers, too.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> edgeml.function(lambda x: edgeml.ops.floor_divide(x, 2))(np.array([-3, 3])).tolist()
+        [-2, 1]
+    """
+    left = as_tensor(x, y if isinstance(y, Tensor) else None)
+    if left.dtype.kind == "f":
+        return floor(divide(left, y))
+    return divide(left - mod(left, y), y)
+
+
+def divide_no_nan(x: Like, y: Like) -> Tensor:
+    """Return ``x / y``, and 0 where `y` is 0; the gradient is 0 there, too.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda y: edgeml.ops.divide_no_nan(1.0, y))
+        >>> run(np.array([0.0, 2.0])).tolist()
+        [0.0, 0.5]
+    """
+    below = as_tensor(y, x if isinstance(x, Tensor) else None)
+    none = equal(below, 0.0)
+    return where(none, 0.0, divide(x, where(none, 1.0, below)))
+
+
+def squared_difference(x: Like, y: Like) -> Tensor:
+    """Return ``(x - y) ** 2``."""
+    return square(subtract(x, y))
+
+
 def mod(x: Like, y: Like) -> Tensor:
     """Return the remainder of ``x / y``, with the sign of `y`, as ``numpy.mod``."""
     left = as_tensor(x, y if isinstance(y, Tensor) else None)
@@ -156,6 +189,30 @@ def arccos(x: Like) -> Tensor:
 def arctan(x: Like) -> Tensor:
     """Return the inverse tangent, in radians."""
     return _unary("Atan", x)
+
+
+def arctan2(y: Like, x: Like) -> Tensor:
+    """Return the angle of the point (`x`, `y`), in radians from -pi to pi.
+
+    Example:
+        >>> import edgeml
+        >>> print(f"{float(edgeml.function(edgeml.ops.arctan2)(1.0, -1.0)):.4f}")
+        2.3562
+    """
+    up = as_tensor(y, x if isinstance(x, Tensor) else None)
+    right = as_tensor(x, up)
+    dy, dx = held(up), held(right)
+    # The smaller over the larger: the quotient is finite wherever the angle is.
+    steep = absolute(dy) > absolute(dx)
+    angle = arctan(divide_no_nan(where(steep, -dx, dy), where(steep, dy, dx)))
+    half = where(dy < 0.0, -math.pi, math.pi)
+    turn = where(steep, half * 0.5, where(dx < 0.0, half, half * 0.0))
+
+    def vjp(g: Tensor) -> tuple[Tensor, Tensor]:
+        share = g / (square(up) + square(right))
+        return share * right, -(share * up)
+
+    return with_vjp([angle + turn], [up, right], vjp)[0]
 
 
 def sinh(x: Like) -> Tensor:
@@ -292,6 +349,11 @@ def logical_and(x: Like, y: Like) -> Tensor:
 def logical_or(x: Like, y: Like) -> Tensor:
     """Return where either holds; bool in, bool out."""
     return emit("Or", x, y)
+
+
+def logical_xor(x: Like, y: Like) -> Tensor:
+    """Return where exactly one holds; bool in, bool out."""
+    return emit("Xor", x, y)
 
 
 def logical_not(x: Like) -> Tensor:

@@ -9,7 +9,8 @@ import numpy as np
 from edgeml.errors import GraphError
 from edgeml.graph import Tensor, current_graph, emit, emit_many
 from edgeml.ops._math import cast, cos, log, sqrt
-from edgeml.ops._shape import concatenate, reshape
+from edgeml.ops._reduce import argmax
+from edgeml.ops._shape import concatenate, expand_dims, reshape
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = 0x1BD11BDA
@@ -106,6 +107,30 @@ def random_bernoulli(shape: Sequence[int], p: float) -> Tensor:
     """
     threshold = np.uint32(min(round(p * 2.0**32), 2**32 - 1))
     return emit("Less", random_bits(shape), threshold)
+
+
+def random_categorical(logits: Tensor, num_samples: int) -> Tensor:
+    """Return classes drawn with the probabilities ``softmax(logits)``, new in each step.
+
+    The largest of the logits with Gumbel noise (Gumbel, 1954; Maddison et al., 2014).
+
+    Args:
+        logits: Tensor (batch, classes) with a known shape.
+        num_samples: How many to draw for each row.
+
+    Returns:
+        int64 (batch, num_samples).
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x: edgeml.ops.random_categorical(x, 4))
+        >>> run(np.array([[-99.0, 0.0, -99.0]])).tolist()
+        [[1, 1, 1, 1]]
+    """
+    batch, classes = logits.static_shape
+    uniform = random_uniform((batch, num_samples, classes), 1e-7, 1.0)
+    noise = -log(-log(uniform))
+    return argmax(expand_dims(logits, 1) + noise, axis=-1)
 
 
 def dropout(x: Tensor, rate: float) -> Tensor:

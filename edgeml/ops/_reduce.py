@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from edgeml.errors import InputError
 from edgeml.graph import Tensor, as_tensor, emit, emit_many
 from edgeml.ops._math import Like, cast, sqrt, square
 
@@ -151,8 +152,86 @@ def top_k(x: Like, k: int, axis: int = -1) -> tuple[Tensor, Tensor]:
     return values, indices
 
 
-def norm(x: Like, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Return the Euclidean norm over `axis`.
+def cumprod(x: Like, axis: int = -1) -> Tensor:
+    """Return the running product along `axis`; its gradient is exact at zeros, too.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x: edgeml.ops.cumprod(x))
+        >>> run(np.array([1.0, 3.0, 2.0])).tolist()
+        [1.0, 3.0, 6.0]
+    """
+    found = as_tensor(x)
+    at, step = axis % found.ndim, 1
+    size = int(found.known_shape[at])
+    while step < size:  # each time, products of twice as many (Hillis and Steele, 1986)
+        ints = [np.array([n], np.int64) for n in (0, size - step, at)]
+        pads = np.zeros(2 * found.ndim, np.int64)
+        pads[at] = step
+        earlier = emit("Pad", emit("Slice", found, *ints), pads, np.ones((), found.dtype))
+        found, step = found * earlier, 2 * step
+    return found
+
+
+def count_nonzero(x: Like, axis: Axis = None) -> Tensor:
+    """Return how many over `axis` are not zero, int64."""
+    value = as_tensor(x)
+    held = value if value.dtype == np.bool_ else emit("Not", emit("Equal", value, 0))
+    return _reduce("ReduceSum", cast(held, np.int64), axis, False)
+
+
+def moments(x: Like, axes: Axis, keepdims: bool = False) -> tuple[Tensor, Tensor]:
+    """Return mean and variance over `axes`.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> mean, variance = edgeml.function(lambda x: edgeml.ops.moments(x, 0))(
+        ...     np.array([1.0, 3.0]))
+        >>> float(mean), float(variance)
+        (2.0, 1.0)
+    """
+    value = as_tensor(x)
+    middle = mean(value, axes, keepdims=True)
+    spread = mean(square(value - middle), axes, keepdims)
+    return (middle if keepdims else mean(value, axes)), spread
+
+
+def moving_average(average: Like, x: Like, momentum: float = 0.9) -> Tensor:
+    """Return ``average * momentum + x * (1 - momentum)``: what an average becomes with `x`.
+
+    Example:
+        >>> import edgeml
+        >>> float(edgeml.function(lambda a, x: edgeml.ops.moving_average(a, x, 0.75))(4.0, 8.0))
+        5.0
+    """
+    before = as_tensor(average)
+    return before * momentum + as_tensor(x, before) * (1.0 - momentum)
+
+
+_NORMS: dict[float | str | None, str] = {
+    1: "ReduceL1",
+    2: "ReduceL2",
+    None: "ReduceL2",
+    "fro": "ReduceL2",
+    "euclidean": "ReduceL2",
+}
+
+
+def norm(
+    x: Like, ord: float | str | None = None, axis: Axis = None, keepdims: bool = False
+) -> Tensor:
+    """Return the norm of the vectors along `axis`.
+
+    Args:
+        x: Tensor of floats.
+        ord: 1 for the sum of absolute values, 2 (also None, "euclidean" and "fro") for the root
+            of the sum of squares, infinity for the largest absolute value, minus infinity for the
+            smallest.
+        axis: One or several; None is all.
+        keepdims: Whether the axes stay, with size 1.
+
+    Raises:
+        InputError: there is no such norm.
 
     Example:
         >>> import numpy as np, edgeml
@@ -160,7 +239,16 @@ def norm(x: Like, axis: Axis = None, keepdims: bool = False) -> Tensor:
         >>> run(np.array([3.0, 4.0])).tolist()
         5.0
     """
-    return _reduce("ReduceL2", x, axis, keepdims)
+    if ord in _NORMS:
+        return _reduce(_NORMS[ord], x, axis, keepdims)
+    if ord in (np.inf, -np.inf):
+        return _reduce(
+            "ReduceMax" if ord == np.inf else "ReduceMin", emit("Abs", x), axis, keepdims
+        )
+    raise InputError(
+        f"norm: there is no norm {ord!r}; there are 1, 2, infinity, minus infinity and 'fro'",
+        name="ord", received=ord,
+    )  # fmt: skip
 
 
 def _reduce(op: str, x: Like, axis: Axis, keepdims: bool) -> Tensor:

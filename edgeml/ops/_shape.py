@@ -312,6 +312,60 @@ def zeros_like(x: Like) -> Tensor:
     return emit("Expand", zero, shape(value), types=[(value.dtype, value.shape)])
 
 
+def ones_like(x: Like) -> Tensor:
+    """Return ones of the same shape and dtype."""
+    return full_like(x, 1)
+
+
+def full_like(x: Like, fill_value: Any) -> Tensor:
+    """Return a tensor of the same shape and dtype that is `fill_value` everywhere.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> edgeml.function(lambda x: edgeml.ops.full_like(x, 7))(np.array([1, 2])).tolist()
+        [7, 7]
+    """
+    value = as_tensor(x)
+    fill = np.asarray(fill_value, value.dtype)
+    return emit("Expand", fill, shape(value), types=[(value.dtype, value.shape)])
+
+
+def roll(x: Like, shift: int, axis: int | None = None) -> Tensor:
+    """Return `x` moved along `axis` by `shift` places; what falls off comes in at the other end.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> edgeml.function(lambda x: edgeml.ops.roll(x, 1))(np.array([1.0, 2.0, 3.0])).tolist()
+        [3.0, 1.0, 2.0]
+    """
+    value = as_tensor(x)
+    if axis is None:
+        return reshape(roll(reshape(value, [-1]), shift, 0), value.static_shape)
+    size = int(value.known_shape[axis])
+    by = shift % builtins.max(size, 1)
+    if not by:
+        return value
+    parts = (size - by, size), (0, size - by)
+    return concatenate([slice_(value, [a], [b], [axis]) for a, b in parts], axis)
+
+
+def gather_nd(x: Like, indices: Like, batch_dims: int = 0) -> Tensor:
+    """Return what is at `indices`: each row of its last axis counts along the first axes of `x`.
+
+    Args:
+        x: Tensor.
+        indices: Integers (..., k).
+        batch_dims: How many first axes `x` and `indices` have in common.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> run = edgeml.function(lambda x: edgeml.ops.gather_nd(x, np.array([[0, 1], [1, 0]])))
+        >>> run(np.array([[1.0, 2.0], [3.0, 4.0]])).tolist()
+        [2.0, 3.0]
+    """
+    return emit("GatherND", x, indices, batch_dims=batch_dims)
+
+
 def getitem(x: Tensor, index: Any) -> Tensor:
     """Return ``x[index]``: integers, slices, None, ... and one tensor or array of integers."""
     items = list(index) if isinstance(index, tuple) else [index]

@@ -138,3 +138,15 @@ def test_gradients_go_through_what_is_made_of_drawn_numbers():
 def test_drawn_outside():
     with pytest.raises(GraphError, match=r"edgeml\.function"):
         ops.random_uniform((3,))
+
+
+def test_classes_are_drawn_with_their_probabilities():
+    p = np.float32([[0.1, 0.6, 0.3], [0.5, 0.0, 0.5]])
+    with np.errstate(divide="ignore"):
+        logits = np.log(p)
+    draw = edgeml.function(lambda x: ops.random_categorical(x, 4000))
+    found = np.asarray(draw(logits))
+    assert found.shape == (2, 4000)
+    shares = np.stack([np.bincount(row, minlength=3) / 4000 for row in found])
+    np.testing.assert_allclose(shares, p, atol=0.03)
+    assert shares[1, 1] == 0
