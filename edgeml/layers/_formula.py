@@ -80,3 +80,20 @@ class Lambda(Layer):
     def compute_mask(self, x: Any, mask: Tensor | None) -> Any:
         """Return what `mask` makes of the mask."""
         return self.mask(x, mask) if self.mask is not None else None
+
+
+class Identity(Layer):
+    """Returns its input.
+
+    Input and output shape: any.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.layers import Identity
+        >>> Identity()(np.array([1.0, 3.0])).tolist()
+        [1.0, 3.0]
+    """
+
+    def call(self, x: Any) -> Any:
+        """Return the input."""
+        return x

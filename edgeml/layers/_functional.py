@@ -16,16 +16,17 @@ Entry = Call | Node
 
 
 def Input(  # noqa: N802
-    shape: Sequence[int | None] = (), *, dtype: Any = "float32", name: str = "",
-    batch_size: int | None = None,
+    shape: Sequence[int | None] = (), batch_size: int | None = None, dtype: Any = "float32", *,
+    batch_shape: Sequence[int | None] | None = None, name: str = "",
 ) -> Tensor:  # fmt: skip
     """Return the placeholder from which a functional model starts.
 
     Args:
         shape: Shape of one example, without the batch; None for a dimension that varies.
-        dtype: dtype of the values.
-        name: Name of the model's input.
         batch_size: Number of examples, when it is fixed.
+        dtype: dtype of the values.
+        batch_shape: `batch_size` and `shape` as one.
+        name: Name of the model's input.
 
     Example:
         >>> import edgeml
@@ -34,6 +35,8 @@ def Input(  # noqa: N802
         >>> edgeml.Model(x, y).output_shape
         (None, 2)
     """
+    if batch_shape is not None:
+        batch_size, *shape = batch_shape
     if not name:
         count = _counts["input"]
         _counts["input"] += 1

@@ -11,6 +11,7 @@ import numpy as np
 from edgeml import activations, ops
 from edgeml.errors import ConfigError, ShapeError
 from edgeml.graph import Graph, Tensor, as_tensor
+from edgeml.layers._einsum import start_of
 from edgeml.layers._layer import Layer, mask_of
 from edgeml.layers._layout import reshape_rest
 from edgeml.layers._regularize import check_rate
@@ -44,7 +45,12 @@ class Projection(Layer):
         inputs = input_shape[2:]
         if not inputs or None in inputs:
             raise ShapeError(f"attention needs to know the features of its inputs: {input_shape}")
-        self.kernel = self.add_own_weight("kernel", (*inputs, *self.outputs))
+        shape, count = (*inputs, *self.outputs), len(inputs)
+        self.kernel = self.add_weight(
+            "kernel", shape,
+            start_of(self.kernel_initializer, range(count), range(count, len(shape))),
+            regularizer=self.kernel_regularizer, constraint=self.kernel_constraint,
+        )  # fmt: skip
         self.bias = self.add_own_weight("bias", self.outputs) if self.use_bias else None
 
     def call(self, x: Tensor) -> Tensor:

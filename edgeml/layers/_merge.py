@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from edgeml import ops
 from edgeml.errors import ShapeError
 from edgeml.graph import Tensor
-from edgeml.layers._layer import Layer
+from edgeml.layers._layer import Layer, mask_of
 from edgeml.layers._layout import channels_first, channels_last, pending, under_layout
 
 
@@ -31,9 +31,6 @@ class Merge(Layer):
                 received=input_shape,
             )
 
-    def _masks(self, xs: Sequence[Tensor]) -> list[Tensor | None]:
-        return [x.graph.root().masks.get(x) for x in xs]
-
 
 class Elementwise(Merge):
     """What the layers that work value by value share; see `Add`."""
@@ -45,7 +42,16 @@ class Elementwise(Merge):
             ops.expand_dims(x, list(range(1, most - x.ndim + 1))) if x.ndim < most else x
             for x in xs
         ]
+        masks = [mask_of(x) for x in xs]
+        if any(m is not None for m in masks):
+            return self.merge_masked(even, [
+                None if m is None else ops.expand_dims(m, list(range(m.ndim, most))) for m in masks
+            ])  # fmt: skip
         return under_layout(lambda *values: self.merge(values), *even)
+
+    def merge_masked(self, xs: Sequence[Tensor], masks: Sequence[Tensor | None]) -> Tensor:
+        """Return what becomes of tensors of which not all steps count."""
+        return self.merge(xs)
 
     def merge(self, xs: Sequence[Tensor]) -> Tensor:
         """Return what becomes of the tensors."""
@@ -53,7 +59,7 @@ class Elementwise(Merge):
 
     def compute_mask(self, x: Any, mask: Tensor | None) -> Tensor | None:
         """A step counts where it counts in one of the inputs; without a mask they all do."""
-        masks = self._masks(x)
+        masks = [mask_of(y) for y in x]
         if any(m is None for m in masks):
             return None
         return functools.reduce(ops.logical_or, masks)
@@ -111,6 +117,15 @@ class Multiply(Elementwise):
         """Return the product."""
         return functools.reduce(ops.multiply, xs)
 
+    def merge_masked(self, xs: Sequence[Tensor], masks: Sequence[Tensor | None]) -> Tensor:
+        """Return the product of those that count; 0 where none does."""
+        pairs = zip(xs, masks, strict=True)
+        y = self.merge([x if m is None else ops.where(m, x, 1.0) for x, m in pairs])
+        known = [m for m in masks if m is not None]
+        return y if len(known) < len(masks) else ops.where(
+            functools.reduce(ops.logical_or, known), y, 0.0
+        )  # fmt: skip
+
 
 class Average(Elementwise):
     """The mean of several tensors.
@@ -129,7 +144,21 @@ class Average(Elementwise):
         return functools.reduce(ops.add, xs) * (1.0 / len(xs))
 
 
-class Maximum(Elementwise):
+class _Extreme(Elementwise):
+    """Maximum and Minimum: what does not count gives way to what does."""
+
+    def merge_masked(self, xs: Sequence[Tensor], masks: Sequence[Tensor | None]) -> Tensor:
+        """Return the extreme of those that count."""
+        y, seen = xs[0], masks[0]
+        for x, mask in zip(xs[1:], masks[1:], strict=True):
+            other = x if mask is None else ops.where(mask, x, y)
+            own = y if seen is None else ops.where(seen, y, other)
+            seen = None if mask is None or seen is None else ops.logical_or(mask, seen)
+            y = self.merge([own, other])
+        return y
+
+
+class Maximum(_Extreme):
     """The largest of several tensors, value by value.
 
     Input shape: a list of shapes that broadcast. Output shape: theirs.
@@ -146,7 +175,7 @@ class Maximum(Elementwise):
         return functools.reduce(ops.maximum, xs)
 
 
-class Minimum(Elementwise):
+class Minimum(_Extreme):
     """The smallest of several tensors, value by value.
 
     Input shape: a list of shapes that broadcast. Output shape: theirs.
@@ -194,7 +223,7 @@ class Concatenate(Merge):
 
     def compute_mask(self, x: Any, mask: Tensor | None) -> Tensor | None:
         """Steps count where they do in one of the inputs; joined in time, so are their masks."""
-        masks = self._masks(x)
+        masks = [mask_of(y) for y in x]
         if all(m is None for m in masks):
             return None
         axis = self.axis % x[0].ndim
@@ -251,3 +280,99 @@ class Dot(Merge):
     def compute_mask(self, x: Any, mask: Tensor | None) -> None:
         """Steps are no longer those of the inputs."""
         return
+
+
+def add(inputs: Sequence[Any], **kwargs: Any) -> Any:
+    """Return the sum of tensors; see `Add`.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.layers import add
+        >>> add([np.full((1, 2), 3.0), np.ones((1, 2))]).tolist()
+        [[4.0, 4.0]]
+    """
+    return Add(**kwargs)(inputs)
+
+
+def subtract(inputs: Sequence[Any], **kwargs: Any) -> Any:
+    """Return the first of two tensors minus the second; see `Subtract`.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.layers import subtract
+        >>> subtract([np.full((1, 2), 3.0), np.ones((1, 2))]).tolist()
+        [[2.0, 2.0]]
+    """
+    return Subtract(**kwargs)(inputs)
+
+
+def multiply(inputs: Sequence[Any], **kwargs: Any) -> Any:
+    """Return the product of tensors; see `Multiply`.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.layers import multiply
+        >>> multiply([np.full((1, 2), 3.0), np.ones((1, 2))]).tolist()
+        [[3.0, 3.0]]
+    """
+    return Multiply(**kwargs)(inputs)
+
+
+def average(inputs: Sequence[Any], **kwargs: Any) -> Any:
+    """Return the mean of tensors; see `Average`.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.layers import average
+        >>> average([np.full((1, 2), 3.0), np.ones((1, 2))]).tolist()
+        [[2.0, 2.0]]
+    """
+    return Average(**kwargs)(inputs)
+
+
+def maximum(inputs: Sequence[Any], **kwargs: Any) -> Any:
+    """Return the largest of tensors; see `Maximum`.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.layers import maximum
+        >>> maximum([np.full((1, 2), 3.0), np.ones((1, 2))]).tolist()
+        [[3.0, 3.0]]
+    """
+    return Maximum(**kwargs)(inputs)
+
+
+def minimum(inputs: Sequence[Any], **kwargs: Any) -> Any:
+    """Return the smallest of tensors; see `Minimum`.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.layers import minimum
+        >>> minimum([np.full((1, 2), 3.0), np.ones((1, 2))]).tolist()
+        [[1.0, 1.0]]
+    """
+    return Minimum(**kwargs)(inputs)
+
+
+def concatenate(inputs: Sequence[Any], axis: int = -1, **kwargs: Any) -> Any:
+    """Return tensors joined along an axis; see `Concatenate`.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.layers import concatenate
+        >>> concatenate([np.ones((1, 2)), np.zeros((1, 1))]).tolist()
+        [[1.0, 1.0, 0.0]]
+    """
+    return Concatenate(axis=axis, **kwargs)(inputs)
+
+
+def dot(inputs: Sequence[Any], axes: Any = -1, **kwargs: Any) -> Any:
+    """Return products of two tensors along axes; see `Dot`.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.layers import dot
+        >>> dot([np.ones((1, 3)), np.ones((1, 3))]).tolist()
+        [[3.0]]
+    """
+    return Dot(axes=axes, **kwargs)(inputs)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from edgeml import ops
+from edgeml import initializers, ops
 from edgeml.errors import ConfigError, ShapeError
 from edgeml.graph import Tensor, emit, emit_many
 from edgeml.layers._layer import Layer
 from edgeml.layers._layout import channels_first, channels_last, sizes_of
+from edgeml.layers._parameter import Parameter
 
 
 class BaseNormalization(Layer):
@@ -68,9 +69,12 @@ class BatchNormalization(BaseNormalization):
         gamma_regularizer: Penalty on `gamma`.
         beta_constraint: What `beta` is kept to after each update, from `edgeml.constraints`.
         gamma_constraint: What `gamma` is kept to.
+        renorm: Whether batches are corrected by running statistics in training, too (Ioffe, 2017).
+        renorm_clipping: Limits of the corrections: a dict of "rmax", "rmin" and "dmax".
+        renorm_momentum: How slowly the statistics of the corrections follow.
 
-    Input and output shape: any. Weights: gamma, beta, moving_mean, moving_variance; all
-    (channels,).
+    Input and output shape: any. Weights: gamma, beta, moving_mean, moving_variance, with `renorm`
+    moving_stddev, renorm_mean, renorm_stddev; all (channels,).
 
     Example:
         >>> import numpy as np
@@ -92,6 +96,18 @@ class BatchNormalization(BaseNormalization):
     gamma_regularizer: Any = None
     beta_constraint: Any = None
     gamma_constraint: Any = None
+    renorm: bool = False
+    renorm_clipping: Mapping[str, float] | None = None
+    renorm_momentum: float = 0.99
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        unknown = set(self.renorm_clipping or ()) - {"rmax", "rmin", "dmax"}
+        if unknown:
+            raise ConfigError(
+                "BatchNormalization: renorm_clipping: expected rmax, rmin and dmax, received "
+                f"{', '.join(sorted(unknown))}"
+            )
 
     def build(self, input_shape: Any) -> None:
         """Make scale, shift and the running statistics."""
@@ -103,6 +119,18 @@ class BatchNormalization(BaseNormalization):
         self.moving_variance = self.add_weight(
             "moving_variance", shape, self.moving_variance_initializer, trainable=False
         )
+        if self.renorm:
+            self._build_renorm(shape)
+
+    def _build_renorm(self, shape: tuple[int, ...]) -> None:
+        mean, variance = self.moving_mean_initializer, self.moving_variance_initializer
+
+        def stddev(size: tuple[int, ...], rng: Any) -> Any:
+            return np.sqrt(initializers.get(variance)(size, rng))
+
+        self.moving_stddev = self.add_weight("moving_stddev", shape, stddev, trainable=False)
+        self.renorm_mean = self.add_weight("renorm_mean", shape, mean, trainable=False)
+        self.renorm_stddev = self.add_weight("renorm_stddev", shape, stddev, trainable=False)
 
     def call(self, x: Tensor, training: bool = False, mask: Tensor | None = None) -> Tensor:
         """Return the normalized input; in training, steps that do not count have no say in it."""
@@ -115,8 +143,8 @@ class BatchNormalization(BaseNormalization):
         if not (training and self.trainable):
             y = emit("BatchNormalization", first, gamma, beta, mean, variance,
                      epsilon=self.epsilon, momentum=self.momentum)  # fmt: skip
-        elif mask is not None:
-            return self._masked(x, mask, gamma, beta)
+        elif mask is not None or self.renorm:
+            return self._by_hand(x, mask, gamma, beta)
         else:
             y, mean, variance = emit_many(
                 3, "BatchNormalization", first, gamma, beta, mean, variance, epsilon=self.epsilon,
@@ -126,24 +154,56 @@ class BatchNormalization(BaseNormalization):
             self.update(self.moving_variance, variance)
         return _back(y, self.axis)
 
-    def _masked(self, x: Tensor, mask: Tensor, gamma: Any, beta: Any) -> Tensor:
-        """Normalize by the statistics of the steps that count."""
+    def _by_hand(self, x: Tensor, mask: Tensor | None, gamma: Any, beta: Any) -> Tensor:
+        """Normalize by the statistics of the steps that count, perhaps corrected."""
         at = self.axis % x.ndim
         axes = [i for i in range(x.ndim) if i != at]
-        share = ops.expand_dims(ops.cast(mask, x.dtype), list(range(mask.ndim, x.ndim)))
-        whole = [1 if i == at or i >= mask.ndim else n for i, n in enumerate(x.static_shape)]
-        others = float(np.prod([x.static_shape[i] for i in axes])) / float(np.prod(whole))
-        count = ops.sum(share) * others
-        mean = ops.sum(x * share, axes, True) / count
-        centred = x - mean
-        variance = ops.sum(centred * centred * share, axes, True) / count
-        for parameter, new in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            old = self.latest(parameter) * self.momentum
-            new = ops.reshape(new, parameter.shape) * (1.0 - self.momentum)
-            self.update(parameter, old + new)
+        if mask is None:
+            mean = ops.mean(x, axes, True)
+            centred = x - mean
+            variance = ops.mean(centred * centred, axes, True)
+        else:
+            share = ops.expand_dims(ops.cast(mask, x.dtype), list(range(mask.ndim, x.ndim)))
+            whole = [1 if i == at or i >= mask.ndim else n for i, n in enumerate(x.static_shape)]
+            others = float(np.prod([x.static_shape[i] for i in axes])) / float(np.prod(whole))
+            count = ops.sum(share) * others
+            mean = ops.sum(x * share, axes, True) / count
+            centred = x - mean
+            variance = ops.sum(centred * centred * share, axes, True) / count
+        if self.renorm:
+            gamma, beta = self._corrected(mean, variance, gamma, beta)
+        else:
+            self._follow(self.moving_mean, mean, self.momentum)
+            self._follow(self.moving_variance, variance, self.momentum)
         shape = [n if i == at else 1 for i, n in enumerate(x.static_shape)]
         y = centred * ops.rsqrt(variance + self.epsilon) * ops.reshape(gamma, shape)
         return y + ops.reshape(beta, shape)
+
+    def _follow(self, parameter: Parameter, new: Tensor, momentum: float) -> Tensor:
+        """Move a running statistic, and return what it becomes."""
+        old = self.latest(parameter) * momentum
+        value = old + ops.reshape(new, parameter.shape) * (1.0 - momentum)
+        self.update(parameter, value)
+        return value
+
+    def _corrected(self, mean: Tensor, variance: Tensor, gamma: Any, beta: Any) -> Any:
+        """Return scale and shift with the corrections of batch renormalization."""
+        limits = self.renorm_clipping or {}
+        shape = self.moving_mean.shape
+        stddev = ops.reshape(ops.sqrt(variance + self.epsilon), shape)
+        running = ops.maximum(self.latest(self.renorm_stddev), float(np.sqrt(self.epsilon)))
+        r = stddev / running
+        d = (ops.reshape(mean, shape) - self.latest(self.renorm_mean)) / running
+        r = ops.clip(r, limits.get("rmin"), limits.get("rmax"))
+        if "dmax" in limits:
+            d = ops.clip(d, -limits["dmax"], limits["dmax"])
+        r, d = ops.stop_gradient(r), ops.stop_gradient(d)
+        self._follow(self.renorm_mean, mean, self.renorm_momentum)
+        self._follow(self.renorm_stddev, stddev, self.renorm_momentum)
+        self._follow(self.moving_mean, mean, self.momentum)
+        wide = self._follow(self.moving_stddev, stddev, self.momentum)
+        self.update(self.moving_variance, ops.relu(wide * wide - self.epsilon))
+        return r * gamma, d * gamma + beta
 
 
 class LayerNormalization(BaseNormalization):

@@ -7,9 +7,11 @@ from typing import Any
 
 from edgeml import ops
 from edgeml.errors import ConfigError, ShapeError
-from edgeml.graph import Tensor
+from edgeml.graph import Tensor, as_tensor
+from edgeml.initializers import TruncatedNormal
 from edgeml.layers._config import deserialize, serialize
 from edgeml.layers._layer import Layer, shape_of
+from edgeml.layers._parameter import Parameter
 
 
 class Wrapper(Layer):
@@ -155,3 +157,82 @@ class TimeDistributed(Wrapper):
             x.graph.root().masks[flat] = ops.reshape(mask, inside)
         y = self.layer(flat)
         return ops.reshape(y, [-1, steps, *(int(n) for n in shape_of(y)[1:])])
+
+
+class SpectralNormalization(Wrapper):
+    """A layer whose kernel has the largest singular value 1 (Miyato et al., 2018).
+
+    In training the kernel is divided by what a power iteration estimates, and stays so.
+
+    Args:
+        layer: The layer; with a kernel, or an embedding.
+        power_iterations: Iterations in a step of training.
+
+    Input and output shape: the layer's. Weights: the layer's and vector_u (1, the kernel's last
+    axis).
+
+    Raises:
+        ConfigError: the layer has no kernel.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.layers import Dense, SpectralNormalization
+        >>> SpectralNormalization(Dense(4))(np.ones((2, 3))).shape
+        (2, 4)
+    """
+
+    power_iterations: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.power_iterations < 1:
+            raise ConfigError(
+                "SpectralNormalization: power_iterations: expected a positive number, received "
+                f"{self.power_iterations}"
+            )
+
+    def build(self, input_shape: Any) -> None:
+        """Build the layer, and make the vector that the iterations start from."""
+        self.layer.build_once(input_shape)
+        names = [name for name in ("kernel", "embeddings") if hasattr(self.layer, name)]
+        if not names:
+            raise ConfigError(
+                f"SpectralNormalization: {type(self.layer).__name__} has no kernel to normalize"
+            )
+        self._name = names[0]
+        kernel: Parameter = getattr(self.layer, self._name)
+        self.vector_u = self.add_weight(
+            "vector_u", (1, kernel.shape[-1]), TruncatedNormal(stddev=0.02), trainable=False
+        )
+        before = kernel.constraint
+        # What the optimizer makes of the kernel has another largest singular value again.
+        kernel.constraint = lambda w: self._divided(before(w) if before else w)[0]
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        """Return the layer's output."""
+        if not training:
+            return self.layer(x)
+        kernel = as_tensor(getattr(self.layer, self._name))
+        divided, vector = self._divided(kernel)
+        self.update(self.vector_u, vector)
+        parameter = getattr(self.layer, self._name)
+        # The gradient is that of the divided kernel, which is what the optimizer changes.
+        setattr(self.layer, self._name, kernel + ops.stop_gradient(divided - kernel))
+        try:
+            return self.layer(x)
+        finally:
+            setattr(self.layer, self._name, parameter)
+
+    def _divided(self, kernel: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the kernel with the largest singular value 1, and the iterations' last vector."""
+        w = ops.reshape(kernel, [-1, kernel.static_shape[-1]])
+        u, back = self.latest(self.vector_u), ops.transpose(w)
+        for _ in range(self.power_iterations):
+            v = _unit(ops.matmul(u, back))
+            u = _unit(ops.matmul(v, w))
+        sigma = ops.reshape(ops.matmul(ops.matmul(v, w), ops.transpose(u)), [])
+        return kernel / ops.where(ops.equal(sigma, 0.0), 1.0, sigma), u
+
+
+def _unit(x: Tensor) -> Tensor:
+    return x / ops.maximum(ops.norm(x), 1e-7)
