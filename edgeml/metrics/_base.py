@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar, dataclass_transform
 
 import numpy as np
@@ -95,7 +95,7 @@ class Configured(Metric):
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an equal metric."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init}
 
 
 _by_name: dict[str, type[Metric]] = {}
@@ -178,6 +178,31 @@ class Mean(Averaged):
         self.add(values, sample_weight)
 
 
+@metric()
+class Sum(Averaged):
+    """The weighted sum of values: ``update_state(values, sample_weight=None)``.
+
+    Example:
+        >>> from edgeml.metrics import Sum
+        >>> total = Sum()
+        >>> total.update_state([1.0, 3.0])
+        >>> total.update_state([5.0], sample_weight=[2.0])
+        >>> total.result()
+        14.0
+    """
+
+    name: str = "sum"
+
+    def update_state(self, values: Any, sample_weight: Any = None) -> None:
+        """Count values (examples, ...), with one weight for each example or each value."""
+        values = np.asarray(values, np.float64)
+        self._total += float((values * weights(self.name, sample_weight, values.shape)).sum())
+
+    def result(self) -> float:
+        """Return the sum."""
+        return self._total
+
+
 @dataclasses.dataclass(eq=False, repr=False)
 class OfExamples(Averaged):
     """The mean of what `values` returns for each example."""
@@ -232,7 +257,8 @@ class MeanMetricWrapper(OfExamples):
 def get(metric: Any) -> Metric:
     """Return a metric by name (Keras's or TensorFlow.js's spelling), or the one given.
 
-    A function ``fn(y_true, y_pred) -> value of each example`` becomes its mean.
+    A function ``fn(y_true, y_pred) -> value of each example`` becomes its mean; a dict
+    ``{"class_name": …, "config": {…}}`` is what Keras writes.
 
     Raises:
         ConfigError: there is none of that name; the message has the nearest.
@@ -242,8 +268,12 @@ def get(metric: Any) -> Metric:
         >>> metrics.get("mae").name, metrics.get("sparseCategoricalAccuracy").name
         ('mae', 'sparse_categorical_accuracy')
     """
+    options: dict[str, Any] = {}
     if isinstance(metric, Metric):
         return metric
+    if isinstance(metric, Mapping):
+        options = {snake(key): value for key, value in dict(metric.get("config") or {}).items()}
+        metric = metric.get("class_name", "")
     if inspect.isclass(metric) and issubclass(metric, Metric):
         return metric()
     if callable(metric):
@@ -252,7 +282,17 @@ def get(metric: Any) -> Metric:
     if name not in _by_name:
         near = difflib.get_close_matches(name, _by_name, 3) or sorted(_by_name)
         raise ConfigError(f"there is no metric {metric!r}; did you mean {', '.join(near)}?")
-    return _by_name[name](name=name)
+    found = _by_name[name]
+    needed = [
+        p.name for p in inspect.signature(found).parameters.values()
+        if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD and p.name not in options
+    ]  # fmt: skip
+    if needed:
+        raise ConfigError(
+            f"the metric {name!r} needs {', '.join(needed)}: make it, "
+            f"edgeml.metrics.{found.__name__}({needed[0]}=…), instead of naming it"
+        )
+    return found(**{"name": name, **options})
 
 
 def resolve_accuracy(

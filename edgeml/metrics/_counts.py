@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,7 +23,7 @@ from edgeml.metrics._base import Configured, metric
 _LOWEST = -1e10
 
 
-class _Decisions(Configured):
+class Decisions(Configured):
     """Counts of decisions, above one or several thresholds."""
 
     thresholds: Any
@@ -42,7 +43,8 @@ class _Decisions(Configured):
             )
         self._order = np.argsort(limits, kind="stable")
         self._limits = limits[self._order]
-        self.true_positives, self.false_positives, self.false_negatives = np.zeros((3, len(limits)))
+        self.true_positives, self.false_positives = np.zeros((2, len(limits)))
+        self.false_negatives, self.true_negatives = np.zeros((2, len(limits)))
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Count a batch.
@@ -72,23 +74,25 @@ class _Decisions(Configured):
         # How many thresholds an output is above: from their histogram all counts follow.
         above = np.searchsorted(self._limits, p.ravel(), side="left")
         positive, w, size = y.ravel() != 0, w.ravel(), len(self._limits) + 1
-        found = _at_least(np.bincount(above, w * positive, size))
-        alarms = _at_least(np.bincount(above, w * ~positive, size))
+        found = at_least(np.bincount(above, w * positive, size))
+        alarms = at_least(np.bincount(above, w * ~positive, size))
         self.true_positives[self._order] += found[1:]
         self.false_positives[self._order] += alarms[1:]
         self.false_negatives[self._order] += found[0] - found[1:]
+        self.true_negatives[self._order] += alarms[0] - alarms[1:]
 
     def _result(self, whole: Array) -> Any:
         found = share(self.true_positives, whole)
         return float(found[0]) if len(found) == 1 else found
 
 
-def _at_least(histogram: Array) -> Array:
+def at_least(histogram: Array) -> Array:
+    """Return how much lies in each place and above it."""
     return np.cumsum(histogram[::-1])[::-1]
 
 
 @metric()
-class Precision(_Decisions):
+class Precision(Decisions):
     """Share of the positive decisions that are right.
 
     Args:
@@ -115,7 +119,7 @@ class Precision(_Decisions):
 
 
 @metric()
-class Recall(_Decisions):
+class Recall(Decisions):
     """Share of the positives that are found.
 
     Args:
@@ -141,9 +145,9 @@ class Recall(_Decisions):
         return self._result(self.true_positives + self.false_negatives)
 
 
-@metric("f1")
-class F1Score(Configured):
-    """Harmonic mean of precision and recall of each class.
+@metric()
+class FBetaScore(Configured):
+    """Harmonic mean of precision and recall of each class, recall counting `beta` times as much.
 
     Targets are one-hot or several-hot, or class numbers. With a single output set a threshold:
     without one, the largest output of each example is its positive, and that is the only one.
@@ -151,16 +155,20 @@ class F1Score(Configured):
     Args:
         average: None (one score for each class), "micro" (all decisions together), "macro" (the
             mean of the classes), or "weighted" (the mean by how often they occur).
+        beta: Above 0.
         threshold: Output above which a class is positive; None: the largest output is.
         name: Its name in history and logs.
 
     Example:
-        >>> from edgeml.metrics import F1Score
-        >>> F1Score("macro")([0, 1, 1], [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
-        0.6666666666666666
+        >>> from edgeml.metrics import FBetaScore
+        >>> score = FBetaScore("macro", beta=2.0)
+        >>> round(score([0, 1, 1], [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]]), 3)
+        0.694
     """
 
+    name: str = dataclasses.field(default="fbeta_score", kw_only=True)
     average: str | None = None
+    beta: float = 1.0
     threshold: float | None = None
     direction: ClassVar[str] = "up"
 
@@ -171,6 +179,8 @@ class F1Score(Configured):
                 f"{self.name}: average: expected None, 'micro', 'macro' or 'weighted', received "
                 f"{self.average!r}"
             )
+        if not self.beta > 0:
+            raise ConfigError(f"{self.name}: beta: expected above 0, received {self.beta!r}")
         if self.threshold is not None and not 0 < self.threshold <= 1:
             raise ConfigError(
                 f"{self.name}: threshold: expected a number above 0, at most 1, received "
@@ -206,15 +216,31 @@ class F1Score(Configured):
 
     def result(self) -> Any:
         """Return the score: a float, or an array of one for each class when `average` is None."""
-        right, both, actual = self._right, self._predicted + self._actual, self._actual
+        square = self.beta**2
+        right, actual = self._right, self._actual
+        both = self._predicted + actual * square
         if self.average == "micro":
             right, both = right.sum(keepdims=True), both.sum(keepdims=True)
-        score = share(2.0 * right, both)
+        score = share((1.0 + square) * right, both)
         if self.average is None:
             return score
         if self.average == "weighted":
             return float(share((score * actual).sum(), actual.sum()))
         return float(score.mean())
+
+
+@metric("f1")
+class F1Score(FBetaScore):
+    """Harmonic mean of precision and recall of each class; see `FBetaScore`.
+
+    Example:
+        >>> from edgeml.metrics import F1Score
+        >>> F1Score("macro")([0, 1, 1], [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
+        0.6666666666666666
+    """
+
+    name: str = dataclasses.field(default="f1_score", kw_only=True)
+    beta: float = dataclasses.field(default=1.0, init=False)
 
 
 def _several_hot(name: str, y_true: Any, p: Array) -> Array:

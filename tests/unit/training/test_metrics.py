@@ -179,33 +179,50 @@ def test_integers_do_not_wrap_around():
 
 ALL = [name for name in metrics.__all__ if name[0].isupper()]
 PLAIN = [name for name in ALL if name not in ("Metric", "MeanMetricWrapper")]
+NEEDED = {
+    "IoU": (2, [0, 1]), "MeanIoU": (2,), "OneHotIoU": (2, [1]), "OneHotMeanIoU": (2,),
+    "PrecisionAtRecall": (0.5,), "RecallAtPrecision": (0.5,), "SensitivityAtSpecificity": (0.5,),
+    "SpecificityAtSensitivity": (0.5,),
+}  # fmt: skip
+SPELLED = {"AUC": "auc", "KLDivergence": "klDivergence"}
+
+
+def made(kind, **options):
+    return getattr(metrics, kind)(*NEEDED.get(kind, ()), **options)
 
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_each_has_a_name_and_is_made_again_from_its_config(name):
-    one = getattr(metrics, name)()
+    one = made(name)
     again = type(one).from_config(one.get_config())
     assert again.get_config() == one.get_config()
     assert repr(again) == repr(one)
-    assert type(metrics.get(name)) is type(one)
-    camel = "auc" if name == "AUC" else name[0].lower() + name[1:]
-    assert type(metrics.get(camel)) is type(one)
     assert metrics.get(one) is one
-    assert type(metrics.get(type(one))) is type(one)
-    again = getattr(metrics, name)(name="mine")
+    config = {"class_name": name, "config": one.get_config()}
+    assert repr(metrics.get(config)) == repr(one)
+    if name in NEEDED:
+        with pytest.raises(ConfigError, match=f"edgeml.metrics.{name}"):
+            metrics.get(name)
+    else:
+        assert type(metrics.get(name)) is type(one)
+        camel = SPELLED.get(name, name[0].lower() + name[1:])
+        assert type(metrics.get(camel)) is type(one)
+        assert type(metrics.get(type(one))) is type(one)
+    again = made(name, name="mine")
     assert (again.name, again.get_config()["name"]) == ("mine", "mine")
 
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_nothing_counted_is_zero_also_after_a_reset(name, rng):
-    metric = getattr(metrics, name)()
+    metric = made(name)
     empty = metric.result()
     assert not np.any(empty)
-    if name == "Mean":
+    if name in ("Mean", "Sum"):
         metric.update_state(rng.random(6))
     else:
         y = rng.integers(0, 2, (6, 2)) if "Sparse" not in name else rng.integers(0, 2, 6)
-        metric.update_state(y, rng.random((6, 2)))
+        p = rng.integers(0, 2, (6, 2)) if name in ("IoU", "MeanIoU") else rng.random((6, 2))
+        metric.update_state(y, p)
     metric.reset_state()
     assert not np.any(metric.result())
 
@@ -287,6 +304,10 @@ P = np.full((4, 3), 1 / 3, np.float32)
         (metrics.ConfusionMatrix(2), [0, 1, 2, 0], P, None, DataError, "0 to 1; found 2"),
         (metrics.ConfusionMatrix(), [0, 1], [0, 1], None, DataError, "num_classes"),
         (metrics.F1Score(), [0, 1, 3, 0], P, None, DataError, "found 3"),
+        (metrics.MeanIoU(3), [0, 1, 3, 0], [0, 1, 2, 0], None, DataError, "found 3"),
+        (metrics.IoU(3, [0]), [0, 1, 2, 0], [0, 1, -1, 0], None, DataError, "found -1"),
+        (metrics.BinaryIoU(), [0, 1], [0.5, np.nan], None, NonFinite, "NaN"),
+        (metrics.PrecisionAtRecall(0.5), P, P * np.nan, None, NonFinite, "NaN"),
         (metrics.MeanAbsoluteError(), P, P, np.ones(3), ShapeError, "sample weights"),
         (metrics.AUC(), P, P, np.ones(5), ShapeError, "sample weights"),
         (metrics.AUC(), P, P * np.nan, None, NonFinite, "NaN"),
@@ -308,6 +329,10 @@ def test_bad_data(metric, y, p, w, error, message):
         (lambda: metrics.Precision(1.5), "from 0 to 1"),
         (lambda: metrics.Recall([0.5, -1]), "from 0 to 1"),
         (lambda: metrics.AUC(1), "at least 2"),
+        (lambda: metrics.IoU(2, [2]), "target_class_ids: expected 0 to 1"),
+        (lambda: metrics.PrecisionAtRecall(1.5), "recall: expected 0 to 1"),
+        (lambda: metrics.RecallAtPrecision(0.5, 0), "num_thresholds: expected at least 1"),
+        (lambda: metrics.FBetaScore(beta=0.0), "beta: expected above 0"),
         (lambda: metrics.AUC(curve="RUC"), "'ROC' or 'PR'"),
         (lambda: metrics.AUC(summation_method="mean"), "minoring"),
         (lambda: metrics.AUC(thresholds=[2.0]), "from 0 to 1"),
@@ -336,3 +361,10 @@ def test_parts_do_not_matter(sizes, seed):
             parts.update_state(y[here], p[here], w[here])
             start += size
         np.testing.assert_allclose(parts.result(), whole(y, p, w), rtol=1e-7, atol=1e-9)
+
+
+def test_classes_of_regions_may_be_in_any_axis(rng):
+    """Keras takes the axis for that of the classes' mean, too, which then fails."""
+    y, p = np.eye(4)[rng.integers(0, 4, (3, 5))], rng.random((3, 5, 4))
+    first = metrics.OneHotMeanIoU(4, axis=1)(y.swapaxes(1, 2), p.swapaxes(1, 2))
+    assert first == metrics.OneHotMeanIoU(4)(y, p)

@@ -87,12 +87,48 @@ def steps(rng, n):
     return y, y + rng.normal(0, 0.5, y.shape).astype(np.float32)
 
 
+def sequences(rng, n):
+    y = rng.normal(3, 2, (n, 6, 2)).astype(np.float32)
+    return y, y + rng.normal(0, 2, y.shape).astype(np.float32)
+
+
 def equal_numbers(rng, n):
     return rng.integers(0, 3, (n, 1)), rng.integers(0, 3, (n, 1)).astype(np.float32)
 
 
 def ties(rng, n):
     return rng.integers(0, 10, n), rng.integers(0, 3, (n, 10)).astype(np.float32)
+
+
+def signs(rng, n):
+    return rng.integers(0, 2, (n, 3)) * 2 - 1, rng.normal(0, 1, (n, 3)).astype(np.float32)
+
+
+def yes_or_no(rng, n):
+    return rng.integers(0, 2, (n, 3)), rng.normal(0, 1, (n, 3)).astype(np.float32)
+
+
+def positive(rng, n):
+    y, p = numbers(rng, n)
+    return np.abs(y), np.abs(p)
+
+
+def classes(rng, n):
+    return rng.integers(0, 4, (n, 5)), rng.integers(0, 4, (n, 5))
+
+
+def with_void(rng, n):
+    y, p = classes(rng, n)
+    return np.where(rng.random(y.shape) < 0.3, 255, y), p
+
+
+def pixels(rng, n):
+    p = rng.random((n, 5, 4), np.float32)
+    return np.eye(4, dtype=np.float32)[rng.integers(0, 4, (n, 5))], p
+
+
+def sparse_pixels(rng, n):
+    return rng.integers(0, 4, (n, 5)), rng.random((n, 5, 4), np.float32)
 
 
 CASES = [
@@ -157,6 +193,30 @@ CASES = [
     ("SparseCategoricalCrossentropy", {}, sparse),
     ("SparseCategoricalCrossentropy", {}, sparse_steps),
     ("SparseCategoricalCrossentropy", {"from_logits": True}, class_logits),
+    *((name, {}, data) for name in ("Hinge", "SquaredHinge") for data in (signs, yes_or_no)),
+    ("CategoricalHinge", {}, one_hot),
+    ("KLDivergence", {}, one_hot),
+    ("KLDivergence", {}, several),
+    ("Poisson", {}, positive),
+    ("LogCoshError", {}, numbers),
+    ("LogCoshError", {}, steps),
+    ("MeanSquaredLogarithmicError", {}, positive),
+    ("PearsonCorrelation", {}, numbers),
+    ("PearsonCorrelation", {"axis": 1}, sequences),
+    ("ConcordanceCorrelation", {}, numbers),
+    ("FBetaScore", {"beta": 2.0}, one_hot),
+    *(("FBetaScore", {"beta": 0.5, "average": kind}, one_hot)
+      for kind in ("micro", "macro", "weighted")),
+    ("FBetaScore", {"average": "macro", "beta": 3.0, "threshold": 0.4}, several),
+    *((f"{kind}{sign}s", options, data) for kind in ("True", "False")
+      for sign in ("Positive", "Negative")
+      for options, data in (({}, binary), ({"thresholds": [0.8, 0.2, 0.5]}, several))),
+    *((name, {key: value, **more}, data) for name, key in (
+        ("PrecisionAtRecall", "recall"), ("RecallAtPrecision", "precision"),
+        ("SensitivityAtSpecificity", "specificity"), ("SpecificityAtSensitivity", "sensitivity"))
+      for value, more, data in (
+          (0.6, {}, binary), (0.3, {"num_thresholds": 20}, several),
+          (0.7, {"class_id": 2}, several), (0.4, {"num_thresholds": 1}, binary))),
 ]  # fmt: skip
 
 
@@ -198,6 +258,54 @@ def test_streaming_equals_keras(case, weighted):
         theirs.reset_state()
 
 
+REGIONS = [
+    ("IoU", {"num_classes": 4, "target_class_ids": [0, 2]}, classes),
+    ("IoU", {"num_classes": 4, "target_class_ids": [1], "ignore_class": 255}, with_void),
+    ("IoU", {"num_classes": 4, "target_class_ids": [1, 3], "sparse_y_pred": False}, sparse_pixels),
+    ("BinaryIoU", {}, several),
+    ("BinaryIoU", {"target_class_ids": [1], "threshold": 0.3}, binary),
+    ("MeanIoU", {"num_classes": 4}, classes),
+    ("MeanIoU", {"num_classes": 6, "ignore_class": 0}, classes),
+    ("OneHotIoU", {"num_classes": 4, "target_class_ids": [0, 3]}, pixels),
+    ("OneHotMeanIoU", {"num_classes": 4}, pixels),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("case", REGIONS, ids=case_name)
+def test_regions_equal_keras(case, weighted):
+    """Keras takes whole numbers as weights, one for each class number."""
+    name, options, data = case
+    rng = np.random.default_rng(len(name))
+    ours, theirs = getattr(metrics, name)(**options), getattr(keras.metrics, name)(**options)
+    for size in SIZES:
+        y, p = data(rng, size)
+        shape = (size, 5) if p.ndim == 3 else p.shape
+        w = rng.integers(0, 4, shape) if weighted else None
+        ours.update_state(y, p, w)
+        theirs.update_state(y, p, w)
+        assert ours.result() == pytest.approx(float(number(theirs.result())), rel=2e-6)
+
+
+FUNCTIONS = [n for n in metrics.__all__ if n.islower() and n not in ("get", "resolve_accuracy")]
+
+
+def test_functions_have_keras_names():
+    public = {name for name in dir(keras.metrics) if name.islower() and name[0] != "_"}
+    assert public - set(FUNCTIONS) == {"deserialize", "get", "serialize"}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_are_keras_functions(name):
+    rng = np.random.default_rng(4)
+    y, p = (sparse if name.startswith("sparse") else one_hot)(rng, 9)
+    args = {"binary_accuracy": (0.3,), "top_k_categorical_accuracy": (2,), "huber": (0.1,)}
+    more = args.get(name, ())
+    expected = getattr(keras.metrics, name)(y, p, *more)
+    found = getattr(metrics, name)(y, p, *more)
+    np.testing.assert_allclose(np.asarray(found, float), number(expected), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["MeanAbsoluteError", "BinaryAccuracy", "Precision", "AUC"])
 def test_weights_of_values_equal_keras(name):
     rng = np.random.default_rng(5)
@@ -213,9 +321,10 @@ def test_weights_of_values_equal_keras(name):
     np.testing.assert_allclose(ours.result(), number(theirs.result()), rtol=1e-5)
 
 
-def test_mean_of_values_equals_keras():
+@pytest.mark.parametrize("name", ["Mean", "Sum"])
+def test_reductions_of_values_equal_keras(name):
     rng = np.random.default_rng(1)
-    ours, theirs = metrics.Mean("loss"), keras.metrics.Mean("loss")
+    ours, theirs = getattr(metrics, name)("loss"), getattr(keras.metrics, name)("loss")
     for shape, weights in [
         ((), None),
         ((4,), None),
@@ -265,6 +374,13 @@ def test_accuracy_is_resolved_as_keras_does(y_shape, p_shape):
 def test_directions_are_those_of_keras():
     for name in metrics.__all__:
         theirs = getattr(keras.metrics, name, None)
-        if isinstance(theirs, type) and name not in ("Mean", "MeanMetricWrapper", "Metric"):
-            expected = theirs()._direction
-            assert getattr(metrics, name).direction == expected, name
+        if isinstance(theirs, type) and name not in ("Mean", "MeanMetricWrapper", "Metric", "Sum"):
+            cases = [options for kind, options, _ in CASES + REGIONS if kind == name]
+            expected = getattr(theirs(**cases[0]), "_direction", None)
+            assert expected in (None, getattr(metrics, name).direction), name
+
+
+def test_every_metric_has_a_case():
+    known = {name for name in metrics.__all__ if isinstance(getattr(metrics, name), type)}
+    others = {"ConfusionMatrix", "Mean", "MeanMetricWrapper", "Metric", "Sum"}
+    assert {name for name, *_ in CASES + REGIONS} == known - others
