@@ -14,6 +14,7 @@ from edgeml.evaluation._learning_curve import LearningCurve, learning_curve
 from edgeml.evaluation._measures import Measure
 from edgeml.evaluation._objects import COCO_SIGMAS, Objects
 from edgeml.evaluation._report import Baseline, Report, Slice
+from edgeml.evaluation._scores import score_difference
 from edgeml.evaluation._stats import Estimate
 from edgeml.evaluation._text import character_error_rate, word_error_rate
 
@@ -40,5 +41,6 @@ __all__ = [
     "fit_temperature",
     "learning_curve",
     "paired_difference",
+    "score_difference",
     "word_error_rate",
 ]

@@ -24,6 +24,11 @@ class ReliabilityBin:
         count: Number of examples.
         confidence: Their mean confidence.
         accuracy: How many of them came true.
+
+    Example:
+        >>> from edgeml.evaluation import calibration
+        >>> calibration([1, 1, 1, 0], [0.9, 0.9, 0.9, 0.9]).bins[0].accuracy.value
+        0.75
     """
 
     low: float
@@ -203,7 +208,7 @@ def _ece(confidence: Array, true: Array, place: Array, bins: int) -> float:
 
 
 def _logits(p: Array) -> Array:
-    return np.log(np.clip(p, 1e-12, None))
+    return np.asarray(np.log(np.clip(p, 1e-12, None)))
 
 
 def _softmax(z: Array) -> Array:

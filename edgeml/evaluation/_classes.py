@@ -25,6 +25,12 @@ class ClassScores:
         support: Number of cases in the data.
         scores: "precision", "recall", "f1" and, where there are scores, "auc" and
             "average_precision"; "ap" and "ap50" of detections.
+
+    Example:
+        >>> from edgeml.evaluation import evaluate
+        >>> report = evaluate([0, 1, 1, 1, 0, 0], y=[0, 1, 1, 0, 0, 0], labels=["no", "yes"])
+        >>> print(report.classes[1].label, report.classes[1].scores["recall"].value)
+        yes 1.0
     """
 
     label: str
@@ -42,6 +48,11 @@ class Curve:
         tpr: Share of cases that are taken: the recall.
         fpr: Share of non-cases that are taken.
         precision: Share of the taken that are cases; 1 where none is taken.
+
+    Example:
+        >>> from edgeml.evaluation import decision_curve
+        >>> decision_curve([0, 1, 1], [0.2, 0.4, 0.9]).precision.round(2).tolist()
+        [1.0, 1.0, 1.0, 0.67]
     """
 
     label: str

@@ -202,7 +202,7 @@ def _slices(
 ) -> tuple[Slice, ...]:  # fmt: skip
     rows = []
     for name, mask in masks.items():
-        sides = []
+        sides: list[Estimate | None] = []
         for own in (np.repeat(mask, times), ~np.repeat(mask, times)):
             index = np.flatnonzero(own)
             if not len(index):

@@ -137,6 +137,15 @@ def learning_curve(
     Raises:
         ConfigError: fewer than four sizes, or two repeats.
         DataError: a part is empty, or data do not fit together.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.evaluation import learning_curve
+        >>> x = np.random.default_rng(0).normal(size=200)
+        >>> def make_model(x, y):  # it has learned all that there is from the first example on
+        ...     return lambda inputs: inputs
+        >>> learning_curve(make_model, (x, x + 0.1), (x, x + np.sin(x))).gain.value
+        0.0
     """
     options = Options(level, resamples, seed)
     if len(sizes) < _LEAST_SIZES or repeats < 2:
@@ -244,7 +253,7 @@ def _fitted(
     chosen = rng.integers(0, len(each), (len(each), draws.shape[2]))
     mixed = np.take_along_axis(draws, chosen[:, None, :], 0).mean(0)
     a, b, c = (float(v[0]) for v in power_law(sizes, error(each.mean(0))[:, None]))
-    value = _gain(b, c, sizes[-1])
+    value = float(_gain(b, c, sizes[-1]))
     _, many_b, many_c = power_law(sizes, error(np.where(np.isfinite(mixed), mixed, 0.0)))
     if units.count < LEAST_UNITS:
         gain = Estimate(value, note=too_few(units))

@@ -227,7 +227,7 @@ def _ious(there: Objects, seen: Objects) -> Array:
     both = np.clip(high - low, 0, None).prod(-1)
     own = b[..., 2:].prod(-1)
     whole = np.where(there.crowd.astype(bool)[:, None], own, a[..., 2:].prod(-1) + own - both)
-    return np.divide(both, whole, out=np.zeros_like(both), where=whole > 0)
+    return np.asarray(np.divide(both, whole, out=np.zeros_like(both), where=whole > 0))
 
 
 def _oks(there: Objects, seen: Objects, sigmas: Array) -> Array:
@@ -307,7 +307,7 @@ class MeanPrecision:
     def _value(self, weight: Array) -> float:
         found = []
         for cases, picture, hits, alarms in self.classes:
-            if not (total := weight @ cases):
+            if not (total := float(weight @ cases)):
                 continue
             own = weight[picture]
             tp, fp = np.cumsum(hits * own, 1), np.cumsum(alarms * own, 1)

@@ -120,7 +120,7 @@ def _of_arrays(x: Any, y: Any, size: int) -> Iterator[tuple[Any, Any]]:
         )
     for at in range(0, len(y), size):
         part = slice(at, at + size)
-        yield (None if x is None else _map(lambda v, p=part: v[p], x)), y[part]
+        yield (None if x is None else _cut(x, part)), y[part]
 
 
 def stacked(values: list[Any]) -> Any:
@@ -158,12 +158,12 @@ def _leaves(x: Any) -> list[Any]:
     return list(x) if isinstance(x, tuple) else [x]
 
 
-def _map(fn: Callable[[Any], Any], x: Any) -> Any:
+def _cut(x: Any, part: slice) -> Any:
     if isinstance(x, Mapping):
-        return {key: fn(np.asarray(value)) for key, value in x.items()}
+        return {key: np.asarray(value)[part] for key, value in x.items()}
     if isinstance(x, tuple):
-        return [fn(np.asarray(value)) for value in x]
-    return fn(x if isinstance(x, list) else np.asarray(x))
+        return [np.asarray(value)[part] for value in x]
+    return x[part] if isinstance(x, list) else np.asarray(x)[part]
 
 
 def runner(model: Any, output: Any, single: bool, opened: ExitStack) -> tuple[Run, tuple[str, ...]]:
@@ -229,8 +229,8 @@ def _run_session(session: Any, x: Any, output: Any) -> Any:
 
 
 def _as_dtype(array: Any, dtype: Any) -> Array:
-    array = np.asarray(array)
-    return array.astype(dtype) if dtype.kind == "f" and array.dtype.kind in "biu" else array
+    found: Array = np.asarray(array)
+    return found.astype(dtype) if dtype.kind == "f" and found.dtype.kind in "biu" else found
 
 
 def _pick(outputs: Any, output: Any) -> Any:

@@ -71,7 +71,7 @@ class Problem:
             return np.asarray(self.p)
         if self.kind == "multiclass":
             return np.asarray(self.p.argmax(1))
-        return (self.p >= 0.5).astype(np.int64)
+        return np.asarray(self.p >= 0.5).astype(np.int64)
 
 
 def problem(
@@ -112,10 +112,11 @@ def listed_kind(y: Any) -> str | None:
         first = y[0]
     if isinstance(first, str):
         return "text"
-    has = first.keys() if isinstance(first, dict) else vars(first) if _is_truth(first) else ()
-    if "keypoints" in has and (isinstance(first, dict) or first.keypoints is not None):
-        return "keypoints"
-    return "detection" if "boxes" in has else None
+    if _is_truth(first):
+        first = {name: value for name, value in vars(first).items() if value is not None}
+    if not isinstance(first, dict):
+        return None
+    return "keypoints" if "keypoints" in first else "detection" if "boxes" in first else None
 
 
 def _is_truth(value: Any) -> bool:
@@ -145,13 +146,13 @@ def _numbers(values: Any, what: str, labels: Sequence[str]) -> Array:
 
 def _check_finite(y: Array, p: Array) -> None:
     for array, what, error in ((y, "targets", DataError), (p, "predictions", OutputError)):
-        bad = np.argwhere(~np.isfinite(array)) if array.dtype.kind == "f" else ()
-        if len(bad):
-            rows = len({int(i[0]) for i in bad})
-            raise error(
-                f"the {what} hold {array[tuple(bad[0])]} in {rows} of {len(array)} examples, the "
-                f"first is number {int(bad[0][0])}"
-            )
+        if array.dtype.kind != "f" or (finite := np.isfinite(array)).all():
+            continue
+        rows = np.unique(np.nonzero(~finite)[0])
+        raise error(
+            f"the {what} hold {array[~finite][0]} in {len(rows)} of {len(array)} examples, the "
+            f"first is number {rows[0]}"
+        )
 
 
 def _of_arrays(

@@ -28,6 +28,14 @@ class Baseline:
         name: What it says, such as "majority class".
         metrics: Its metrics.
         difference: How much better the model is.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.evaluation import evaluate
+        >>> y = np.arange(90) % 3
+        >>> baseline = evaluate(y, y=y).best_baseline
+        >>> baseline.name, baseline.difference.verdict
+        ('majority class', 'better')
     """
 
     name: str
@@ -47,6 +55,15 @@ class Slice:
         p: Probability of a gap like this were the slice as good as the rest, corrected for the
             number of slices (Holm 1979); None when it cannot be said.
         worse: Whether it is significantly worse than the rest.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgeml.evaluation import evaluate
+        >>> y = np.arange(300) % 3
+        >>> report = evaluate(np.where(np.arange(300) < 60, 0, y), y=y,
+        ...                   slices={"early": np.arange(300) < 100})
+        >>> report.slices[0].worse, report.slices[0].metric.value
+        (True, 0.6)
     """
 
     name: str
@@ -272,6 +289,7 @@ def _calibration_table(c: Calibration) -> Table:
     title = f"calibration: ECE {c.ece:.3g}, {said} (below {c.ece_if_calibrated:.3g} is chance)"
     if c.temperature is not None:
         title += f"; temperature {c.temperature:.3g} makes it {c.ece_scaled:.3g}"
+    rows: list[tuple[str, ...]]
     rows = [(f"{b.low:.2f} to {b.high:.2f}", str(b.count), f"{b.confidence:.3f}", str(b.accuracy))
             for b in c.bins]  # fmt: skip
     return title, ("confidence", "examples", "mean", "came true"), rows

@@ -170,7 +170,7 @@ class Units:
 
     def sums(self, values: Array) -> Array:
         """Return the sum of each unit."""
-        return np.bincount(self.of, values, self.count)
+        return np.asarray(np.bincount(self.of, values, self.count))
 
 
 def resample(measured: Mapping[str, Measured], units: Units, options: Options) -> dict[str, Array]:
@@ -300,4 +300,5 @@ def t_quantile(p: float, df: float) -> float:
 
 def divide(a: Array, b: Array) -> Array:
     """Return a / b, and NaN where b is 0."""
-    return np.divide(a, b, out=np.full(np.shape(a), np.nan), where=np.asarray(b) != 0)
+    out = np.full(np.shape(a), np.nan)
+    return np.asarray(np.divide(a, b, out=out, where=np.asarray(b) != 0))

@@ -23,6 +23,11 @@ class Trial:
         epochs: Epochs that were trained.
         seconds: What it took.
         reason: Why it failed, or what else is to be known.
+
+    Example:
+        >>> from edgeml.tuning import Trial
+        >>> Trial(3, "failed", None, {"rate": 10.0}, reason="NonFinite: the loss is nan").state
+        'failed'
     """
 
     number: int

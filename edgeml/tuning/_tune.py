@@ -177,12 +177,10 @@ class _Search:
             try:
                 self._try(trial)
             except KeyboardInterrupt:
-                self.study.tell(trial, state=self.states.FAIL)
                 self.interrupted = True
                 return
-            except BaseException:
-                self.study.tell(trial, state=self.states.FAIL)
-                raise
+            finally:  # a trial that did not come to its end
+                self.study.tell(trial, state=self.states.FAIL, skip_if_finished=True)
 
     def _try(self, trial: Any) -> None:
         began = time.monotonic()
@@ -190,19 +188,20 @@ class _Search:
         params = values(self.space, trial.params)
         if self._repeats(trial):
             return
+        reason = ""
         try:
             model = self._train(params, [watch])
         except _Misused as error:
             raise ConfigError(str(error)) from None
         except _FAILURES as error:
             reason = f"{type(error).__name__}: {error}"
+        trial.set_user_attr("epochs", watch.epochs)
+        trial.set_user_attr("seconds", round(time.monotonic() - began, 3))
+        if reason:
             log.info("trial %d failed: %s", trial.number, reason)
             trial.set_user_attr("reason", reason)
             self.study.tell(trial, state=self.states.FAIL)
             return
-        finally:
-            trial.set_user_attr("epochs", watch.epochs)
-            trial.set_user_attr("seconds", round(time.monotonic() - began, 3))
         if watch.late:
             trial.set_user_attr("reason", "ended early: the time was over")
         if watch.pruned:

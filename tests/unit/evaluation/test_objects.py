@@ -25,8 +25,9 @@ def scene(rng, people=False):
     kept = rng.random(n) < 0.85
     more = int(rng.integers(0, 4))
     wrong = np.concatenate([rng.uniform(0, 300, (more, 2)), rng.uniform(8, 160, (more, 2))], 1)
+    guesses = rng.integers(0, 1 if people else 3, more)
     found = {"boxes": np.concatenate([(boxes + shift)[kept], wrong]).clip(1),
-             "labels": np.concatenate([labels[kept], rng.integers(0, 1 if people else 3, more)])}  # fmt: skip
+             "labels": np.concatenate([labels[kept], guesses])}  # fmt: skip
     found["scores"] = np.round(rng.random(len(found["boxes"])), 1)  # with ties
     if people:
         points = boxes[:, None, :2] + rng.random((n, 17, 2)) * boxes[:, None, 2:]

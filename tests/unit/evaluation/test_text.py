@@ -7,7 +7,7 @@ import edgeml
 from edgeml.errors import ConfigError, DataError
 from edgeml.evaluation import character_error_rate, word_error_rate
 
-WORDS = "turn the kitchen light on off please now it's bright".split()
+WORDS = ["turn", "the", "kitchen", "light", "on", "off", "please", "now", "it's", "bright"]
 
 
 def utterances(n=40):

@@ -9,8 +9,8 @@ import pytest
 
 PACKAGES = [
     importlib.import_module(f"edgeml.{name}")
-    for name in ("callbacks", "data", "graph", "initializers", "layers", "losses", "metrics", "ops",
-                 "optimizers", "training")
+    for name in ("callbacks", "data", "evaluation", "graph", "initializers", "layers", "losses",
+                 "metrics", "ops", "optimizers", "training", "tuning")
 ]  # fmt: skip
 MODULES = [
     f"{package.__name__}.{module.name}"
