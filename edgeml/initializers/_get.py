@@ -9,7 +9,7 @@ from typing import Any
 
 from edgeml._names import snake
 from edgeml.errors import ConfigError
-from edgeml.initializers import _initializers, _scaling
+from edgeml.initializers import _initializers, _scaling, _stft
 from edgeml.initializers._initializers import Array, Initializer
 
 _CLASSES: tuple[type[Initializer], ...] = (
@@ -17,9 +17,12 @@ _CLASSES: tuple[type[Initializer], ...] = (
     _initializers.RandomNormal, _initializers.RandomUniform, _initializers.TruncatedNormal,
     _initializers.Zeros, _scaling.GlorotNormal, _scaling.GlorotUniform, _scaling.HeNormal,
     _scaling.HeUniform, _scaling.LecunNormal, _scaling.LecunUniform, _scaling.VarianceScaling,
+    _stft.STFT,
 )  # fmt: skip
 _BY_NAME = {snake(cls.__name__): cls for cls in _CLASSES} | {
     "normal": _initializers.RandomNormal, "uniform": _initializers.RandomUniform,
+    "identity_initializer": _initializers.Identity, "stft_initializer": _stft.STFT,
+    "orthogonal_initializer": _initializers.Orthogonal,
 }  # fmt: skip
 
 

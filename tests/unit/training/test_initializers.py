@@ -90,9 +90,15 @@ def test_orthogonal_is_uniform_over_rotations():
     assert 15 < sum(signs) < 45
 
 
-@pytest.mark.parametrize("name", sorted({*initializers.__all__} - {"Initializer", "get"}))
+CLASSES = sorted(name for name in initializers.__all__ if name[0].isupper())
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in CLASSES if n not in ("Initializer", "STFT", "STFTInitializer")]
+)
 def test_each_is_found_by_its_names_and_made_again_from_its_config(name):
     cls = getattr(initializers, name)
+    assert getattr(initializers, snake(name), cls) is cls
     camel = name[0].lower() + name[1:]
     for spelling in (name, camel, snake(name)):
         assert type(initializers.get(spelling)) is cls
@@ -136,6 +142,11 @@ def test_tensorflow_js_spellings_and_functions():
         (lambda: initializers.VarianceScaling(scale=0), "above 0"),
         (lambda: initializers.Orthogonal()((3,), rng()), "at least two axes"),
         (lambda: initializers.Identity()((3, 3, 3), rng()), "two axes"),
+        (lambda: initializers.STFT("left"), "side: expected 'real' or 'imag'"),
+        (lambda: initializers.STFT(window="hat"), "window: expected one of hann"),
+        (lambda: initializers.STFT(scaling="power"), "scaling: expected 'density'"),
+        (lambda: initializers.STFT()((8, 8), rng()), "samples, 1, frequencies"),
+        (lambda: initializers.STFT(window=np.ones(7))((8, 1, 5), rng()), "expected 8 values"),
     ],
 )
 def test_bad_input(make, message):
@@ -156,3 +167,30 @@ def test_spread_is_that_of_keras(name):
         assert ours.std() == pytest.approx(theirs.std(), rel=8 / np.sqrt(ours.size))
         if "uniform" in name:  # Keras on torch cuts normals off in most cases only
             assert np.abs(ours).max() == pytest.approx(np.abs(theirs).max(), rel=0.02)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+@pytest.mark.parametrize("options", [
+    {}, {"side": "imag", "window": "hamming", "periodic": True}, {"window": None},
+    {"window": "blackman", "scaling": "spectrum"}, {"scaling": None, "periodic": True},
+    {"window": np.linspace(0.1, 1, 24)},
+], ids=str)  # fmt: skip
+def test_the_fourier_basis_is_that_of_keras(options):
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        keras = pytest.importorskip("keras", reason="Keras, the oracle, is not installed")
+    theirs = keras.ops.convert_to_numpy(keras.initializers.STFT(**options)((24, 1, 17)))
+    ours = initializers.STFT(**options)
+    np.testing.assert_allclose(ours((24, 1, 17), rng()), theirs, rtol=1e-4, atol=5e-6)
+    assert initializers.STFT.from_config(ours.get_config()).side == ours.side
+    assert initializers.get("stft") == initializers.STFT()
+
+
+def test_names_are_those_of_keras():
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        keras = pytest.importorskip("keras", reason="Keras, the oracle, is not installed")
+    public = {name for name in dir(keras.initializers) if name[0] != "_"}
+    assert public - set(initializers.__all__) == {"deserialize", "serialize"}
