@@ -55,12 +55,16 @@ class Index:
         """Return whether a tensor is an initializer."""
         return name in self._tensors
 
+    def kind(self, name: str) -> int:
+        """Return a tensor's element type, of ``onnx.TensorProto``; 0 when it is not known."""
+        if name in self._tensors:
+            return int(self._tensors[name].data_type)
+        kind = self._types.get(name)
+        return 0 if kind is None else int(kind.elem_type)
+
     def is_float(self, name: str) -> bool:
         """Return whether a tensor is known to be float32."""
-        if name in self._tensors:
-            return bool(self._tensors[name].data_type == self._float)
-        kind = self._types.get(name)
-        return kind is not None and bool(kind.elem_type == self._float)
+        return self.kind(name) == self._float
 
     def shape(self, name: str) -> tuple[int | None, ...] | None:
         """Return a tensor's shape as far as the file says it, with None for open dimensions."""

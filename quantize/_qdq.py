@@ -41,12 +41,12 @@ class Params:
         """Return the integers of an array."""
         scale, zero = self._spread(x.ndim)
         rounded = np.rint(x / scale) + zero
-        return np.clip(rounded, *self.limits).astype(self.zero_point.dtype)
+        return np.asarray(np.clip(rounded, *self.limits), self.zero_point.dtype)
 
     def dequantize(self, q: Array) -> Array:
         """Return the real numbers of integers, float32."""
         scale, zero = self._spread(q.ndim)
-        return ((q.astype(np.int32) - zero) * scale).astype(np.float32)
+        return np.asarray((q.astype(np.int32) - zero) * scale, np.float32)
 
     def _spread(self, ndim: int) -> tuple[Array, Array]:
         shape = [-1 if i == self.axis else 1 for i in range(ndim)] if self.scale.ndim else []

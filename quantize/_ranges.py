@@ -64,7 +64,7 @@ class Histogram:
     def centers(self) -> Array:
         """The bins' middles, float64 [4096]; those at the ends lie within what was seen."""
         middles = (np.arange(BINS) + 0.5 - BINS / 2) * (2 * self.radius / BINS)
-        return np.clip(middles, self.low, self.high)
+        return np.asarray(np.clip(middles, self.low, self.high))
 
 
 Range = tuple[float, float]
@@ -151,4 +151,4 @@ def _rounded(x: Array, low: float, high: float, levels: int) -> Array:
     if scale <= 0:
         return np.zeros_like(x)
     zero = np.rint(-low / scale)
-    return (np.clip(np.rint(x / scale) + zero, 0, levels - 1) - zero) * scale
+    return np.asarray((np.clip(np.rint(x / scale) + zero, 0, levels - 1) - zero) * scale)

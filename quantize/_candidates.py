@@ -1,0 +1,126 @@
+"""The forms that a model may take, from the float one to the smallest."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeml._require import require
+from edgeml.quantize._model import Model, load, save
+
+_DYNAMIC = ("Attention", "Gemm", "LSTM", "MatMul")
+_SMALL = 1024  # weights of fewer values are not worth a Cast
+
+
+@dataclass
+class Candidate:
+    """A form of the model, and what is known of it.
+
+    Args:
+        name: What the report calls it: ``"int8 (mse ranges), 3 blocks float"``.
+        model: The ``onnx.ModelProto``.
+        recipe: What makes it again.
+        floating: Blocks that stay float.
+        divergence: Mean distance of its outputs from the original's, on the search data.
+        drop: Points that it loses there; negative when it is better.
+        ratio: How many times as fast as the original, once it is measured.
+        note: Why it was not taken.
+    """
+
+    name: str
+    model: Model
+    recipe: dict[str, Any] = field(default_factory=dict)
+    floating: tuple[str, ...] = ()
+    divergence: float | None = None
+    drop: float | None = None
+    ratio: float | None = None
+    note: str = ""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return int(self.model.ByteSize())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        return {
+            "name": self.name, "recipe": self.recipe, "float_blocks": list(self.floating),
+            "bytes": self.size, "divergence": self.divergence, "drop_points": self.drop,
+            "ratio": self.ratio, "note": self.note,
+        }  # fmt: skip
+
+
+def dynamic_int8(model: Model) -> Model | None:
+    """Return the model with int8 weights and activations rounded as they come, or None.
+
+    For what multiplies matrices: MatMul, Gemm, LSTM, Attention. Ranges are measured at run time,
+    which needs no calibration and costs a little at each call; convolutions stay float, as their
+    dynamic kernels are slower than float ones.
+    """
+    if not any(node.op_type in _DYNAMIC for node in _all_nodes(model.graph)):
+        return None
+    tool = require("onnxruntime.quantization", extra="optimize", purpose="edgeml.quantize")
+    with tempfile.TemporaryDirectory(prefix="edgeml-") as folder:
+        source, target = Path(folder) / "float.onnx", Path(folder) / "dynamic.onnx"
+        save(model, source)
+        level = logging.getLogger().level
+        logging.getLogger().setLevel(logging.ERROR)  # the tool warns on the root logger
+        try:
+            tool.quantize_dynamic(
+                str(source), str(target), weight_type=tool.QuantType.QInt8, per_channel=True,
+                op_types_to_quantize=list(_DYNAMIC),
+                extra_options={"EnableSubgraph": True, "MatMulConstBOnly": True},
+            )  # fmt: skip
+        finally:
+            logging.getLogger().setLevel(level)
+        found = load(target)
+    del found.metadata_props[:]
+    found.metadata_props.extend(model.metadata_props)
+    return found
+
+
+def _all_nodes(graph: Any) -> list[Any]:
+    found = list(graph.node)
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                found += _all_nodes(attribute.g)
+    return found
+
+
+def half_storage(model: Model) -> Model | None:
+    """Return the model with weights stored as float16, or None when there are none.
+
+    The file is half as large; the runtime widens them once, when it opens the model, so that
+    memory and speed stay those of float32.
+    """
+    onnx = require("onnx", extra="optimize", purpose="edgeml.quantize")
+    found = load(model)
+    kept, casts = [], []
+    for tensor in found.graph.initializer:
+        values = onnx.numpy_helper.to_array(tensor)
+        small = tensor.data_type != onnx.TensorProto.FLOAT or values.size < _SMALL
+        if small or np.abs(values).max(initial=0.0) > np.finfo(np.float16).max:
+            kept.append(tensor)
+            continue
+        name = f"{tensor.name}/float16"
+        kept.append(onnx.numpy_helper.from_array(values.astype(np.float16), name))
+        casts.append(
+            onnx.helper.make_node(
+                "Cast", [name], [tensor.name], name=f"{tensor.name}/widen",
+                to=onnx.TensorProto.FLOAT,
+            )
+        )  # fmt: skip
+    if not casts:
+        return None
+    del found.graph.initializer[:]
+    found.graph.initializer.extend(kept)
+    nodes = [*casts, *found.graph.node]
+    del found.graph.node[:]
+    found.graph.node.extend(nodes)
+    return found

@@ -1,0 +1,279 @@
+"""The report as one HTML page that needs nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+_STYLE = """
+:root { color-scheme: light; --ink: #1a1a1a; --soft: #5c6470; --line: #d9dde3; --blue: #0b62a4 }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); margin: 2rem auto;
+       max-width: 60rem; padding: 0 1rem }
+h1 { font-size: 1.5rem; margin: 0 } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem }
+.verdict { display: inline-block; padding: .1rem .6rem; border-radius: .3rem; color: #fff }
+.proved { background: #1b7837 } .not-proved { background: #9a6700 } .refused { background: #b2182b }
+p { margin: .4rem 0 } .soft { color: var(--soft) }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
+th, td { text-align: left; padding: .25rem .6rem .25rem 0; border-bottom: 1px solid var(--line);
+         vertical-align: top }
+th { font-weight: 600 } td.n, th.n { text-align: right }
+.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(13rem, 1fr)); gap: 1rem;
+         margin: 1rem 0 }
+.facts div { border: 1px solid var(--line); border-radius: .4rem; padding: .6rem .8rem }
+.facts b { display: block; font-size: 1.3rem } code { font-size: .85em; word-break: break-all }
+svg { max-width: 100%; height: auto } svg text { font: 12px system-ui, sans-serif }
+"""
+
+
+def page(report: Mapping[str, Any]) -> str:
+    """Return the page of a report.
+
+    Args:
+        report: What `Report.to_dict` returns.
+    """
+    parts = [
+        _head(report), _facts(report), _quality(report), _candidates(report), _layers(report),
+        _ran(report), _portable(report), _robust(report), _again(report),
+    ]  # fmt: skip
+    body = "\n".join(part for part in parts if part)
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width"><title>Optimization report</title>'
+        f"<style>{_STYLE}</style></head><body>\n{body}\n</body></html>\n"
+    )
+
+
+def _head(report: Mapping[str, Any]) -> str:
+    chosen = report["chosen"]["name"] if report["chosen"] else "the original model"
+    verdict = report["verdict"]
+    asked = report["asked"]
+    limits = [f"at most {asked['max_drop']:g} points of {asked['metric']} lost"]
+    if asked["max_latency_ms"] is not None:
+        limits.append(f"at most {asked['max_latency_ms']:g} ms")
+    if asked["max_bytes"] is not None:
+        limits.append(f"at most {asked['max_bytes']:,} bytes")
+    lines = [
+        (
+            f'<h1><span class="verdict {verdict.replace(" ", "-")}">{verdict}</span> '
+            f"{escape(chosen)}</h1>"
+        ),
+        (
+            f'<p class="soft">Asked: {escape("; ".join(limits))}. Target: '
+            f"{escape(report['target']['name'])}, {escape(report['target']['note'])}.</p>"
+        ),
+    ]
+    if report["why"]:
+        lines.append(f"<p>{escape(report['why'])}</p>")
+    lines += [f"<p>Note: {escape(note)}</p>" for note in report["notes"]]
+    return "\n".join(lines)
+
+
+def _facts(report: Mapping[str, Any]) -> str:
+    size, latency = report["bytes"], report["latency"]
+    facts = [("size", f"{size['model'] / 1e6:.2f} MB", (f"for {size['original'] / 1e6:.2f} MB, "
+              f"{size['model'] / size['original']:.2f}x"))]  # fmt: skip
+    if isinstance(latency, str):
+        facts.append(("time", latency, "the target is another machine, or nothing was chosen"))
+    else:
+        model = latency["model"]
+        facts.append((
+            "time", f"{model['ratio']:.2f} times as fast",
+            (f"{model['median_ms']:.2f} ms for {latency['original']['median_ms']:.2f}; 95% "
+            f"interval {model['ratio_low']:.2f} to {model['ratio_high']:.2f}, rounds in turns"),
+        ))  # fmt: skip
+    quality = report["quality"]
+    if quality.get("difference"):
+        facts.append((
+            report["asked"]["metric"], f"{quality['model']:.2f} points",
+            f"for {quality['original']:.2f}; {_gain(quality['difference'])}",
+        ))  # fmt: skip
+    boxes = "".join(
+        f'<div><span class="soft">{escape(name)}</span><b>{escape(value)}</b>'
+        f'<span class="soft">{escape(note)}</span></div>'
+        for name, value, note in facts
+    )
+    return f'<div class="facts">{boxes}</div>'
+
+
+def _gain(difference: Mapping[str, Any]) -> str:
+    value = f"difference {difference['value']:+.2f}"
+    if difference.get("low") is None:
+        return f"{value}; {difference.get('note', 'no interval')}"
+    return (
+        f"{value}, 95% interval {difference['low']:+.2f} to {difference['high']:+.2f} "
+        f"({difference.get('method', '')}, paired)"
+    )
+
+
+def _quality(report: Mapping[str, Any]) -> str:
+    data = report["data"]
+    parts = ", ".join(f"{count} {name}" for name, count in data["parts"].items())
+    said = [
+        f"{data['examples']} examples from {data['origin']}: {parts}"
+        + ("; too few to divide, so the parts overlap" if data["overlap"] else "")
+        + ("; groups stay together" if data["groups"] else "")
+    ]
+    quality = report["quality"]
+    if quality:
+        said.append(
+            f"On the final {quality['examples']} examples, which were opened once, "
+            f"{quality['flips']} scores differ; the outputs diverge by "
+            f"{quality['divergence']:.3g}."
+        )
+    return "<h2>Data</h2>" + "".join(f"<p>{escape(line)}</p>" for line in said)
+
+
+def _candidates(report: Mapping[str, Any]) -> str:
+    if not report["candidates"]:
+        return ""
+    rows = [
+        (
+            c["name"], f"{c['bytes'] / 1e6:.2f}", _number(c["drop_points"]),
+            _number(c["divergence"], 4), _number(c["ratio"]), c["note"],
+        )
+        for c in report["candidates"]
+    ]  # fmt: skip
+    head = ("form", "MB", "points lost", "divergence", "times as fast", "why not")
+    return f"<h2>Forms tried</h2>{_pareto(report)}{_table(head, rows, numbers=range(1, 5))}"
+
+
+def _pareto(report: Mapping[str, Any]) -> str:
+    """Draw size against points lost; the chosen one filled."""
+    dots = [c for c in report["candidates"] if c["drop_points"] is not None]
+    if len(dots) < 2:
+        return ""
+    width, height, left, bottom = 640, 260, 60, 40
+    most_x = max([*(c["bytes"] for c in dots), report["bytes"]["original"]]) * 1.05
+    most_y = max([*(c["drop_points"] for c in dots), report["asked"]["max_drop"]]) * 1.15 + 0.1
+    least_y = min([0.0, *(c["drop_points"] for c in dots)])
+
+    def place(size: float, drop: float) -> tuple[float, float]:
+        x = left + (width - left - 10) * size / most_x
+        return x, (height - bottom) * (1 - (drop - least_y) / (most_y - least_y)) + 5
+
+    chosen = report["chosen"]["name"] if report["chosen"] else None
+    limit = place(0, report["asked"]["max_drop"])[1]
+    marks = [
+        (
+            f'<line x1="{left}" x2="{width - 10}" y1="{limit:.1f}" y2="{limit:.1f}" '
+            f'stroke="#b2182b" stroke-dasharray="4 3"/><text x="{width - 12}" y="{limit - 4:.1f}" '
+            'text-anchor="end" fill="#b2182b">may be lost</text>'
+        )
+    ]
+    for c in sorted(dots, key=lambda c: bool(c["name"] == chosen)):  # that one on top
+        x, y = place(c["bytes"], c["drop_points"])
+        fill = "#0b62a4" if c["name"] == chosen else "#fff"
+        marks.append(
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{fill}" stroke="#0b62a4" '
+            f'stroke-width="1.5"><title>{escape(c["name"])}</title></circle>'
+        )
+    zero = place(0, 0.0)[1]
+    axes = (
+        f'<line x1="{left}" y1="5" x2="{left}" y2="{height - bottom + 5}" stroke="#5c6470"/>'
+        f'<line x1="{left}" y1="{zero:.1f}" x2="{width - 10}" y2="{zero:.1f}" stroke="#5c6470"/>'
+        f'<text x="{left - 6}" y="{zero + 4:.1f}" text-anchor="end">0</text>'
+        f'<text x="{left - 6}" y="14" text-anchor="end">{most_y:.1f}</text>'
+        f'<text x="{(width + left) / 2}" y="{height - 6}" text-anchor="middle">size, to '
+        f"{most_x / 1e6:.1f} MB</text>"
+        f'<text x="14" y="{height / 2}" transform="rotate(-90 14 {height / 2})" '
+        'text-anchor="middle">points lost</text>'
+    )
+    return (
+        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="size against points lost">'
+        f"{axes}{''.join(marks)}</svg>"
+    )
+
+
+def _layers(report: Mapping[str, Any]) -> str:
+    alone = report["sensitivity"]["alone"]
+    if not alone:
+        return ""
+    fisher = report["sensitivity"]["fisher"]
+    worst = sorted(alone, key=lambda name: -alone[name])[:15]
+    rows = [(name, _number(alone[name], 5), _number(fisher.get(name), 5)) for name in worst]
+    rank = report["sensitivity"]["rank_correlation"]
+    said = "Divergence of the outputs when a block alone is in 8 bits"
+    if rank is not None:
+        said += f"; the second-order score orders them alike (rank correlation {rank:.2f})"
+    head = ("block", "alone in int8", "second order")
+    return f"<h2>Worst layers</h2><p>{said}.</p>{_table(head, rows, numbers=(1, 2))}"
+
+
+def _ran(report: Mapping[str, Any]) -> str:
+    if "ran" not in report:
+        return ""
+    ran = report["ran"]
+    rows = [
+        (op, str(o["count"]), o["kind"], f"{o['share']:.1%}")
+        for op, o in sorted(ran["operators"].items(), key=lambda item: -item[1]["share"])
+    ]
+    said = (
+        f"From the graph that the runtime made of the model: {ran['int8_share']:.0%} of the time "
+        f"in 8-bit kernels, {ran['borders']} conversions left."
+    )
+    head = ("operator", "nodes", "ran as", "share of time")
+    return f"<h2>What really ran</h2><p>{said}</p>{_table(head, rows, numbers=(1, 3))}"
+
+
+def _portable(report: Mapping[str, Any]) -> str:
+    if "saturation" not in report:
+        return ""
+    risky = report["saturation"]
+    if not risky:
+        return (
+            "<h2>On other CPUs</h2><p>No sum of two products can leave 16 bits: x86 without VNNI "
+            "gives the same answers.</p>"
+        )
+    rows = [(r["name"], f"{r['pairs']:.2%}", f"{r['worst']:,}") for r in risky[:10]]
+    return (
+        "<h2>On other CPUs</h2><p>Kernels for x86 without VNNI add products in pairs, saturating "
+        f"at 32,767. In {len(risky)} layers a pair of weights may exceed it, at worst; optimize "
+        "with target x86-avx2 for such machines.</p>"
+        + _table(("layer", "pairs that may", "worst sum"), rows, numbers=(1, 2))
+    )
+
+
+def _robust(report: Mapping[str, Any]) -> str:
+    if not report.get("robustness"):
+        return ""
+    rows = [
+        (what, f"{scores['original']:.1f}", f"{scores['model']:.1f}",
+         f"{scores['model'] - scores['original']:+.1f}")
+        for what, scores in report["robustness"].items()
+    ]  # fmt: skip
+    head = ("inputs changed by", "original", "model", "difference")
+    return f"<h2>Robustness, points</h2>{_table(head, rows, numbers=(1, 2, 3))}"
+
+
+def _again(report: Mapping[str, Any]) -> str:
+    identity = report["identity"]
+    rows = [
+        ("original", identity["original_sha256"]), ("model", identity["model_sha256"]),
+        ("versions", ", ".join(f"{k} {v}" for k, v in identity["versions"].items())),
+        ("machine", (f"{identity['cpu']}, {identity['threads']} threads, "
+         f"{' '.join(identity['flags']) or 'no int8 extensions'}")),
+        ("session", ", ".join(f"{k}={v}" for k, v in identity["session"].items()) or "plain"),
+        ("data", ", ".join(f"{k} {v[:16]}…" for k, v in report["data"]["sha256"].items())),
+        ("seconds", ", ".join(f"{k} {v:.1f}" for k, v in report["stages"].items())),
+        ("seed", str(report["asked"]["seed"])),
+    ]  # fmt: skip
+    return f"<h2>Identity</h2>{_table(('', ''), rows)}"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int] = ()) -> str:
+    right = set(numbers)
+
+    def cells(values: Sequence[str], tag: str) -> str:
+        return "".join(
+            f"<{tag}{' class=n' if i in right else ''}>{escape(str(value))}</{tag}>"
+            for i, value in enumerate(values)
+        )
+
+    top = f"<tr>{cells(head, 'th')}</tr>" if any(head) else ""
+    body = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in rows)
+    return f"<table>{top}{body}</table>"
+
+
+def _number(value: float | None, digits: int = 2) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"

@@ -1,0 +1,119 @@
+"""Making a model ready: cleaned up, raised, and the same as before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeml._require import require
+from edgeml.errors import EdgeMLError, OptimizeError
+from edgeml.quantize._model import Model, load
+from edgeml.quantize._quality import outputs_of, relative_error
+from edgeml.quantize._session import open_model
+from edgeml.quantize._simplify import simplify
+
+Feed = Mapping[str, NDArray[Any]]
+_INTEGER_OPS = frozenset(
+    {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger",
+     "MatMulInteger", "QLinearConv", "QLinearMatMul", "QLinearAdd", "MatMulNBits"}
+)  # fmt: skip
+OPSET = 17  # per-channel quantization came with 13
+_SAME = 1e-3  # relative: folding changes the order of sums
+
+
+def same_outputs(
+    before: Model, after: Model, feeds: Iterable[Feed], *, tolerance: float = _SAME
+) -> float:
+    """Return the largest relative error of `after` against `before`; both run on real inputs.
+
+    Raises:
+        OptimizeError: it is above the tolerance.
+    """
+    kept = list(feeds)
+    pairs = zip(
+        outputs_of(open_model(after), kept), outputs_of(open_model(before), kept), strict=True
+    )
+    worst = max((relative_error(ours, theirs) for ours, theirs in pairs), default=0.0)
+    if not worst <= tolerance:
+        raise OptimizeError(
+            f"a pass changed the outputs by {worst:.2g} (relative), more than {tolerance:g}"
+        )
+    return worst
+
+
+def prepare(
+    model: Model, feeds: Sequence[Feed], *, on_note: Callable[[str], None] = lambda _: None
+) -> Model:
+    """Return the model cleaned up and at opset 17 or newer; a pass that changes outputs is undone.
+
+    Args:
+        model: As it came in.
+        feeds: A few real inputs, for the comparison after each pass.
+        on_note: Called with what was left out and why.
+    """
+    found = model
+    for name, step in (("opset", raise_opset), ("cleanup", simplify)):
+        try:
+            changed = step(found)
+            same_outputs(found, changed, feeds)
+            found = changed
+        except (EdgeMLError, ValueError, RuntimeError) as error:
+            on_note(f"{name} left out: {error}")
+    return found
+
+
+def raise_opset(model: Model) -> Model:
+    """Return the model at opset 17 or newer; a newer one stays as it is."""
+    onnx = require("onnx", extra="optimize", purpose="edgeml.quantize")
+    found = load(model)
+    version = max((e.version for e in found.opset_import if e.domain in ("", "ai.onnx")), default=0)
+    if version >= OPSET:
+        return found
+    from onnx import version_converter
+
+    metadata = list(found.metadata_props)
+    raised = version_converter.convert_version(found, OPSET)
+    raised.ir_version = max(raised.ir_version, 8)
+    del raised.metadata_props[:]
+    raised.metadata_props.extend(metadata)
+    return onnx.shape_inference.infer_shapes(raised)
+
+
+def is_quantized(model: Model) -> bool:
+    """Return whether there are integer operators in the graph already."""
+    return any(node.op_type in _INTEGER_OPS for node in model.graph.node)
+
+
+def input_grid(values: Sequence[NDArray[Any]], levels: int = 256) -> tuple[float, int] | None:
+    """Return (scale, zero point) of inputs that come on a grid, as pixels do, or None.
+
+    Rounding such inputs to the grid loses nothing, while rounding them to their measured range
+    moves them all a little.
+
+    Args:
+        values: Arrays of one input.
+        levels: Steps that the integers have.
+    """
+    found = np.unique(np.concatenate([np.unique(v) for v in values])).astype(np.float64)
+    if not 16 <= len(found) <= levels:
+        return None
+    gaps = np.diff(found)
+    step = float(gaps.min())
+    if step <= 0:
+        return None
+    steps = found / step
+    # float32 rounds what was divided by 255 or 128, a few units in the last place.
+    if np.abs(steps - np.rint(steps)).max() > 1e-2:
+        return None
+    low = int(np.rint(steps.min()))
+    if low > 0 or np.rint(steps.max()) - low > levels - 1 or np.rint(steps.max()) < 0:
+        return None
+    exact = (
+        found[-1] / np.rint(steps[-1])
+        if abs(found[-1]) > abs(found[0])
+        else (found[0] / np.rint(steps[0]))
+    )
+    return float(exact), -low

@@ -1,0 +1,94 @@
+"""What was asked, found, measured and proved; as JSON, as text, as a page."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from edgeml.errors import OptimizeError
+from edgeml.quantize._store import write_atomically
+
+
+class Report:
+    """The report of an optimization.
+
+    Args:
+        content: What `to_dict` returns.
+    """
+
+    def __init__(self, content: Mapping[str, Any]) -> None:
+        self._content = dict(content)
+
+    @property
+    def verdict(self) -> str:
+        """``"proved"``, ``"not proved"`` or ``"refused"``."""
+        return str(self._content["verdict"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything, for JSON."""
+        return dict(self._content)
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    def lines(self) -> list[str]:
+        """Return what a terminal shows, a line each."""
+        found = self._content
+        chosen, size = found["chosen"], found["bytes"]
+        lines = [f"{found['verdict']}: {chosen['name'] if chosen else 'the original'}"]
+        if found["why"]:
+            lines.append(f"  {found['why']}")
+        quality = found["quality"]
+        if quality.get("difference"):
+            lines.append(
+                f"  {found['asked']['metric']}: {quality['model']:.2f} for "
+                f"{quality['original']:.2f} points on {quality['examples']} examples, "
+                f"{_interval(quality['difference'])}; {found['asked']['max_drop']:g} may be lost"
+            )
+        lines.append(
+            f"  size: {size['model'] / 1e6:.2f} MB for {size['original'] / 1e6:.2f} "
+            f"({size['model'] / size['original']:.2f}x)"
+        )
+        latency = found["latency"]
+        if isinstance(latency, str):
+            lines.append(f"  time: {latency}")
+        else:
+            model = latency["model"]
+            lines.append(
+                f"  time: {model['median_ms']:.2f} ms for {latency['original']['median_ms']:.2f}, "
+                f"{model['ratio']:.2f} times as fast "
+                f"[{model['ratio_low']:.2f}, {model['ratio_high']:.2f}]"
+            )
+        if "ran" in found:
+            lines.append(f"  in 8-bit kernels: {found['ran']['int8_share']:.0%} of the time")
+        if found.get("saturation"):
+            lines.append(
+                f"  other CPUs: {len(found['saturation'])} layers may saturate on x86 without "
+                "VNNI; take target x86-avx2 for those"
+            )
+        return lines + [f"  note: {note}" for note in found["notes"]]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write it as ``.json`` or ``.html``, by the path's ending.
+
+        Raises:
+            OptimizeError: the ending is another.
+        """
+        target = Path(path)
+        if target.suffix == ".json":
+            write_atomically(target, json.dumps(self._content, indent=1).encode())
+        elif target.suffix == ".html":
+            from edgeml.quantize._page import page
+
+            write_atomically(target, page(self._content).encode())
+        else:
+            raise OptimizeError(f"{target}: a report is written as .json or .html")
+
+
+def _interval(difference: Mapping[str, Any]) -> str:
+    if difference.get("low") is None:
+        return f"{difference['value']:+.2f} ({difference.get('note', 'no interval')})"
+    return f"{difference['value']:+.2f} [{difference['low']:+.2f}, {difference['high']:+.2f}]"

@@ -1,0 +1,318 @@
+"""The search for the fastest form that keeps the promise."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeml.errors import EdgeMLError
+from edgeml.quantize._blocks import Block, find_blocks
+from edgeml.quantize._calibrate import calibrate
+from edgeml.quantize._candidates import Candidate, dynamic_int8, half_storage
+from edgeml.quantize._index import Index
+from edgeml.quantize._judge import Judge
+from edgeml.quantize._measure import Timing, side_by_side
+from edgeml.quantize._model import Model
+from edgeml.quantize._plan import make_plan, ranges_by, tensors_of
+from edgeml.quantize._prepare import input_grid
+from edgeml.quantize._qdq import Params, Plan, write
+from edgeml.quantize._ranges import METHODS, Histogram
+from edgeml.quantize._samples import Indices, Samples
+from edgeml.quantize._sensitivity import fisher, rank_correlation, sensitivities
+from edgeml.quantize._session import open_model
+from edgeml.quantize._store import Store
+from edgeml.quantize._targets import Target
+
+Array = NDArray[Any]
+Listener = Callable[[str, float, float], None]
+_ASKED = 16  # examples for sensitivities
+_RANKED = 48  # examples that tell methods apart
+_FASTER = 1.02  # below, the gain is not worth another model
+_NOT_SLOWER = 0.98
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is promised.
+
+    Args:
+        max_drop: Points of the metric that may be lost.
+        max_latency_ms: The most a call may take here, or None.
+        max_bytes: The most the file may have, or None.
+    """
+
+    max_drop: float
+    max_latency_ms: float | None = None
+    max_bytes: int | None = None
+
+
+@dataclass
+class Found:
+    """What a search found.
+
+    Args:
+        candidates: All forms that were tried, in order.
+        chosen: The one to return, or None: the original is best.
+        why: Why there is none, or it was stopped early.
+        timings: Of the original and each timed candidate, by name.
+        sensitivity: Divergence by block, each alone in 8 bits.
+        fisher: Second-order score by block.
+        plan: Of the chosen candidate, when it is a static one.
+        stages: Seconds by stage.
+        interrupted: Whether the user stopped it.
+    """
+
+    candidates: list[Candidate] = field(default_factory=list)
+    chosen: Candidate | None = None
+    why: str = ""
+    timings: dict[str, Timing] = field(default_factory=dict)
+    sensitivity: dict[str, float] = field(default_factory=dict)
+    fisher: dict[str, float] = field(default_factory=dict)
+    plans: dict[str, Plan] = field(default_factory=dict)
+    stages: dict[str, float] = field(default_factory=dict)
+    interrupted: bool = False
+
+    @property
+    def agreement_of_scores(self) -> float | None:
+        """Rank correlation of the two sensitivities."""
+        return rank_correlation(self.sensitivity, self.fisher)
+
+
+class Search:
+    """Tries forms of a model, cheap and promising ones first.
+
+    Args:
+        original: The model that came in.
+        prepared: The same, cleaned up.
+        judge: Scores candidates.
+        parts: Indices of the examples to calibrate and to search with.
+        target: Where it is to run.
+        wanted: What is promised.
+        seconds: How long it may take.
+        store: What an earlier run found.
+        listen: Called with (stage, share done, seconds left).
+    """
+
+    def __init__(
+        self, original: Model, prepared: Model, judge: Judge, parts: tuple[Array, Array],
+        target: Target, wanted: Wanted, *, seconds: float, store: Store, listen: Listener,
+    ) -> None:  # fmt: skip
+        self.original, self.prepared, self.judge = original, prepared, judge
+        self.calibration, self.searching = parts
+        self.target, self.wanted, self.store = target, wanted, store
+        self.found = Found()
+        self._seconds, self._start = seconds, time.monotonic()
+        self._listen = listen
+        self._index = Index(prepared)
+        self._blocks: list[Block] = []
+        self._fixed: dict[str, Params] = {}
+        self._histograms: dict[str, Histogram] = {}
+
+    @property
+    def left(self) -> float:
+        """Seconds left."""
+        return self._seconds - (time.monotonic() - self._start)
+
+    @property
+    def samples(self) -> Samples:
+        """The examples."""
+        return self.judge.samples
+
+    def run(self) -> Found:
+        """Search until it is found or the time is over; Ctrl-C ends it with the best so far."""
+        found = self.found
+        try:
+            for name, stage in (
+                ("calibrating", self._calibrate), ("choosing ranges", self._ranges),
+                ("keeping blocks float", self._mixed), ("other forms", self._others),
+                ("timing", self._time),
+            ):  # fmt: skip
+                start = time.monotonic()
+                self._listen(name, 0.0, max(self.left, 0.0))
+                stage()
+                found.stages[name] = time.monotonic() - start
+        except KeyboardInterrupt:
+            found.interrupted, found.why = True, "stopped by the user"
+            if not found.timings:
+                found.chosen = self._best_untimed()
+        return found
+
+    def _calibrate(self) -> None:
+        self._blocks = find_blocks(self._index, self.target.kernels)
+        tensors = tensors_of(self._index, self._blocks)
+        if not any(block.weights for block in self._blocks):
+            self._blocks = []
+            return
+        feeds = self._counted(self.calibration, "calibrating")
+        self._histograms = calibrate(self.prepared, feeds, tensors)
+        few = list(self.samples.feeds(self.calibration[:8]))
+        for name in self._index.inputs:
+            grid = input_grid([np.asarray(feed[name]) for feed in few])
+            if grid is not None and self._index.is_float(name) and not self.target.symmetric:
+                scale, zero = grid
+                low = int(np.iinfo(self.target.activations).min)
+                self._fixed[name] = Params(
+                    np.array(scale, np.float32), np.array(zero + low, self.target.activations)
+                )
+
+    def _counted(self, indices: Indices, stage: str) -> Iterator[Mapping[str, Array]]:
+        for done, feed in enumerate(self.samples.feeds(indices)):
+            yield feed
+            self._listen(stage, (done + 1) / len(indices), max(self.left, 0.0))
+
+    def _static(self, method: str, floating: Sequence[str] = ()) -> Candidate:
+        ranges = ranges_by(method, self._histograms)
+        plan = make_plan(
+            self._index, self._blocks, ranges, self.target, floating=floating, fixed=self._fixed
+        )
+        name = f"int8, {method} ranges" + (f", {len(floating)} blocks float" if floating else "")
+        self.found.plans[name] = plan
+        recipe = {"form": "static int8", "ranges": method}
+        return Candidate(name, write(self.prepared, plan), recipe, tuple(floating))
+
+    def _ranges(self) -> None:
+        if not self._blocks:
+            return
+        ranked = self.searching[:_RANKED]
+        for done, method in enumerate(METHODS):
+            candidate = self._static(method)
+            candidate.divergence = self._kept(candidate, ranked, "divergence")
+            self.found.candidates.append(candidate)
+            self._listen("choosing ranges", (done + 1) / len(METHODS), max(self.left, 0.0))
+        best = min(self.found.candidates, key=lambda c: c.divergence or 0.0)
+        best.drop = self._kept(best, self.searching, "drop")
+        self._note_best(best)
+
+    def _kept(self, candidate: Candidate, indices: Indices, what: str) -> float:
+        """Return a candidate's figure, from the store when an earlier run had it."""
+        key = f"{candidate.name}|{candidate.floating}|{len(indices)}|{what}"
+        known = self.store.get(key)
+        if known is None:
+            known = getattr(self.judge.scores(candidate.model, indices), what)
+            self.store.put(key, known)
+        return float(known)
+
+    def _note_best(self, candidate: Candidate) -> None:
+        if candidate.drop is not None and candidate.drop <= self.wanted.max_drop:
+            self.store.keep_best(candidate.model, candidate.to_dict())
+
+    def _mixed(self) -> None:
+        """Keep float what loses most, as little as needed: bisection along that order."""
+        judged = [c for c in self.found.candidates if c.drop is not None]
+        if not judged or judged[0].drop is None or judged[0].drop <= self.wanted.max_drop:
+            return
+        method = judged[0].recipe["ranges"]
+        order = self._order(self.found.plans[judged[0].name])
+        low, high = 0, len(order)  # `low` blocks are too few, `high` may be enough
+        while high - low > 1 and self.left > 0:
+            middle = (low + high) // 2
+            candidate = self._static(method, order[:middle])
+            candidate.drop = self._kept(candidate, self.searching, "drop")
+            self.found.candidates.append(candidate)
+            self._note_best(candidate)
+            if candidate.drop <= self.wanted.max_drop:
+                high = middle
+            else:
+                low = middle
+            self._listen("keeping blocks float", 1 / max(high - low, 1), max(self.left, 0.0))
+
+    def _order(self, plan: Plan) -> list[str]:
+        """Return blocks, those first that lose most when they alone are in 8 bits."""
+        key = f"sensitivity|{len(plan.blocks)}|{_ASKED}"
+        known = self.store.get(key)
+        if known is None:
+            asked = self.searching[:_ASKED]
+            known = sensitivities(
+                self.prepared, plan, lambda: self.samples.feeds(asked),
+                on_block=lambda done, total: self._listen(
+                    "asking each block", done / total, max(self.left, 0.0)
+                ),
+            )  # fmt: skip
+            self.store.put(key, known)
+        self.found.sensitivity = dict(known)
+        if self.left > 60:
+            self.found.fisher = fisher(
+                self.prepared, plan, self.samples.feeds(self.searching[: _ASKED // 2])
+            )
+        return sorted(known, key=lambda name: -known[name])
+
+    def _others(self) -> None:
+        """Try what needs no calibration, where the static form does not do."""
+        if any(c.drop is not None and c.drop <= self.wanted.max_drop for c in
+               self.found.candidates if not c.floating):  # fmt: skip
+            return
+        for name, make in (("dynamic int8", dynamic_int8), ("float16 storage", half_storage)):
+            if self.left < 0:
+                return
+            try:
+                model = make(self.prepared)
+                if model is None:
+                    continue
+                candidate = Candidate(name, model, {"form": name})
+                candidate.drop = self._kept(candidate, self.searching, "drop")
+            except (EdgeMLError, RuntimeError, ValueError) as error:
+                self.found.candidates.append(
+                    Candidate(name, self.original, {"form": name}, note=str(error)[:300])
+                )
+                continue
+            self.found.candidates.append(candidate)
+            self._note_best(candidate)
+
+    def _best_untimed(self) -> Candidate | None:
+        passing = self._passing()
+        return min(passing, key=lambda c: (len(c.floating), c.size)) if passing else None
+
+    def _passing(self) -> list[Candidate]:
+        found = []
+        for candidate in self.found.candidates:
+            if candidate.note or candidate.drop is None:
+                continue
+            if candidate.drop > self.wanted.max_drop:
+                candidate.note = f"loses {candidate.drop:.2f} points on the search data"
+            elif self.wanted.max_bytes is not None and candidate.size > self.wanted.max_bytes:
+                candidate.note = f"{candidate.size} bytes, more than {self.wanted.max_bytes}"
+            elif candidate.size >= self.original.ByteSize():
+                candidate.note = "not smaller than what came in"
+            else:
+                found.append(candidate)
+        return found
+
+    def _time(self) -> None:
+        passing = sorted(self._passing(), key=lambda c: (len(c.floating), c.size))[:4]
+        if not passing:
+            self.found.why = "no form keeps the promise on the search data"
+            return
+        if not self.target.here:
+            self.found.chosen = passing[0]
+            return
+        feeds = list(self.samples.feeds(self.calibration[:8]))
+        sessions = [open_model(m, config=self.target.config) for m in
+                    (self.original, *(c.model for c in passing))]  # fmt: skip
+        timings = side_by_side(sessions, feeds)
+        self.found.timings["original"] = timings[0]
+        for candidate, timing in zip(passing, timings[1:], strict=True):
+            self.found.timings[candidate.name] = timing
+            candidate.ratio = timing.ratio
+            candidate.note = self._too_slow(timing)
+        fit = [c for c in passing if not c.note]
+        if not fit:
+            self.found.why = "; ".join(f"{c.name}: {c.note}" for c in passing)
+            return
+        # Within 3% of the fastest, the smallest file wins.
+        top = max(c.ratio or 0.0 for c in fit)
+        self.found.chosen = min(
+            (c for c in fit if (c.ratio or 0.0) >= top * 0.97), key=lambda c: c.size
+        )
+
+    def _too_slow(self, timing: Timing) -> str:
+        limit = self.wanted.max_latency_ms
+        if timing.low < _NOT_SLOWER:
+            return f"{timing.ratio:.2f} times as fast as what came in: not faster for certain"
+        if limit is not None and timing.median > limit:
+            return f"{timing.median:.2f} ms, more than {limit:g}"
+        return ""

@@ -1,0 +1,69 @@
+"""What a search has found so far, on disk: a second run goes on where the first one ended."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from edgeml.quantize._model import Model
+
+
+class Store:
+    """Results by key, in a folder; without a folder it remembers nothing.
+
+    Each entry is written whole or not at all, so that it can be killed at any moment.
+
+    Args:
+        folder: Where to; made when it is missing.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def get(self, key: str) -> Any:
+        """Return what was kept, or None; a damaged entry is as good as none."""
+        path = self._path(key)
+        if path is None:
+            return None
+        try:
+            return json.loads(path.read_text())
+        except (OSError, ValueError):
+            return None
+
+    def put(self, key: str, value: Any) -> None:
+        """Keep a value that JSON can hold."""
+        path = self._path(key)
+        if path is not None:
+            write_atomically(path, json.dumps(value).encode())
+
+    def keep_best(self, model: Model, what: dict[str, Any]) -> None:
+        """Keep the best model so far as ``best.onnx``, and what it is as ``best.json``."""
+        if self.folder is not None:
+            write_atomically(self.folder / "best.onnx", model.SerializeToString())
+            write_atomically(self.folder / "best.json", json.dumps(what, indent=1).encode())
+
+    def _path(self, key: str) -> Path | None:
+        if self.folder is None:
+            return None
+        return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
