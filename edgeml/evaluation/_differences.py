@@ -24,6 +24,7 @@ from edgeml.evaluation._stats import (
     effective_size,
     estimates,
     percentiles,
+    point,
     resample,
     t_quantile,
     too_few,
@@ -139,10 +140,12 @@ def difference(
 ) -> Difference:
     """Return how much better the first predictions are."""
     both: dict[str, Measured] = {"a": measure.prepare(first), "b": measure.prepare(second)}
-    found = estimates(both, units, options)
     a, b = both["a"], both["b"]
     sign = 1.0 if measure.better == "up" else -1.0
-    value = sign * (found["a"].value - found["b"].value)
+    values = {name: point(metric, len(units.of)) for name, metric in both.items()}
+    value = sign * (values["a"] - values["b"])
+    if math.isnan(value) or units.count < LEAST_UNITS or isinstance(a, Share):
+        found = estimates(both, units, options)
     if math.isnan(value):
         gain = Estimate(value, note="not defined on these examples")
     elif units.count < LEAST_UNITS:
@@ -152,6 +155,9 @@ def difference(
     else:
         draws = resample(both, units, options)
         gain = percentiles(value, sign * (draws["a"] - draws["b"]), units, options.level)
+        if not isinstance(a, Share):
+            found = {name: percentiles(values[name], draws[name], units, options.level)
+                     for name in both}  # fmt: skip
     return Difference(measure.name, measure.better, found["a"], found["b"], gain, options.level)
 
 

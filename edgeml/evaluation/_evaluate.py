@@ -16,7 +16,7 @@ from edgeml.evaluation._measures import Measure, measure_of, measures_of, prepar
 from edgeml.evaluation._predict import as_masks, gather, groups_of
 from edgeml.evaluation._problem import LISTED, Problem, problem
 from edgeml.evaluation._report import Baseline, Report, Slice
-from edgeml.evaluation._stats import LEAST_UNITS, Array, Estimate, Options, Units, estimates
+from edgeml.evaluation._stats import LEAST_UNITS, Array, Estimate, Options, Units, estimates, point
 from edgeml.evaluation._text import Normalizer, normalizer
 
 
@@ -189,10 +189,9 @@ def _baselines(
 ) -> tuple[Baseline, ...]:  # fmt: skip
     rows = []
     for name, plain in baselines(found, train_y, season, sigmas).items():
-        metrics = estimates(prepared(measures, plain), units, options)
-        # A constant says the same of all: whether it varies by chance is not of interest.
-        shown = {key: Estimate(value.value, note=value.note) for key, value in metrics.items()}
-        rows.append(Baseline(name, shown, difference(main, found, plain, units, options)))
+        own = {key: Estimate(point(metric, len(plain)))
+               for key, metric in prepared(measures, plain).items()}  # fmt: skip
+        rows.append(Baseline(name, own, difference(main, found, plain, units, options)))
     return tuple(rows)
 
 

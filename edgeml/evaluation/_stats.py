@@ -165,8 +165,11 @@ class Units:
         size = max(1, _CHUNK // max(len(self.of), 1))
         for start in range(0, options.resamples, size):
             draws = min(size, options.resamples - start)
-            counts = rng.multinomial(self.count, np.full(self.count, 1 / self.count), draws)
-            yield counts.astype(np.float64)[:, self.of]
+            drawn = rng.integers(0, self.count, (draws, self.count))
+            drawn += np.arange(draws)[:, None] * self.count  # one histogram for all rows
+            counts = np.bincount(drawn.ravel(), minlength=draws * self.count)
+            rows = counts.reshape(draws, self.count).astype(np.float64)
+            yield rows[:, self.of] if self.grouped else rows
 
     def sums(self, values: Array) -> Array:
         """Return the sum of each unit."""
@@ -182,15 +185,19 @@ def resample(measured: Mapping[str, Measured], units: Units, options: Options) -
     return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
+def point(metric: Measured, n: int) -> float:
+    """Return a metric of `n` examples as they are."""
+    return float(metric.values(np.ones((1, n)))[0])
+
+
 def estimates(
     measured: Mapping[str, Measured], units: Units, options: Options
 ) -> dict[str, Estimate]:
     """Return each metric with its interval."""
-    whole = np.ones((1, len(units.of)))
     found = {}
     open_ones = {}
     for name, metric in measured.items():
-        value = float(metric.values(whole)[0])
+        value = point(metric, len(units.of))
         if math.isnan(value):
             found[name] = Estimate(value, note="not defined on these examples")
         elif isinstance(metric, Share):
