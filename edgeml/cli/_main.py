@@ -19,6 +19,7 @@ COMMANDS = {
     "devices": "list cameras, microphones, sensors and outputs",
     "doctor": "check this machine: libraries, system packages, permissions",
     "bench": "measure a model's latency over thread counts",
+    "evaluate": "say how good a model is: with intervals, by slice, against common sense",
     "inspect": "show a model's inputs, outputs, metadata, size and operators",
 }
 
