@@ -44,6 +44,36 @@ from edgeml.layers._attention import (
     GroupQueryAttention,
     MultiHeadAttention,
 )  # fmt: skip
+from edgeml.layers._augment import (
+    RandomCrop,
+    RandomFlip,
+)  # fmt: skip
+from edgeml.layers._augment_affine import (
+    RandomRotation,
+    RandomShear,
+    RandomTranslation,
+    RandomZoom,
+)  # fmt: skip
+from edgeml.layers._augment_color import (
+    AutoContrast,
+    RandomBrightness,
+    RandomContrast,
+    RandomErasing,
+    RandomGaussianBlur,
+    RandomGrayscale,
+    RandomInvert,
+    Solarization,
+)  # fmt: skip
+from edgeml.layers._augment_mix import (
+    CutMix,
+    MixUp,
+)  # fmt: skip
+from edgeml.layers._augment_signal import (
+    RandomJitter,
+    RandomScaling,
+    RandomTimeWarp,
+    SpecAugment,
+)  # fmt: skip
 from edgeml.layers._cells import (
     GRUCell,
     LSTMCell,
@@ -110,6 +140,10 @@ from edgeml.layers._global_pool import (
     GlobalMaxPooling1D,
     GlobalMaxPooling2D,
     GlobalMaxPooling3D,
+)  # fmt: skip
+from edgeml.layers._image import (
+    CenterCrop,
+    Resizing,
 )  # fmt: skip
 from edgeml.layers._layer import (
     Layer,
@@ -227,6 +261,7 @@ __all__ = [
     "AdditiveAttention",
     "AlphaDropout",
     "Attention",
+    "AutoContrast",
     "Average",
     "AveragePooling1D",
     "AveragePooling2D",
@@ -236,6 +271,7 @@ __all__ = [
     "AvgPool3D",
     "BatchNormalization",
     "Bidirectional",
+    "CenterCrop",
     "Concatenate",
     "Conv1D",
     "Conv1DTranspose",
@@ -258,6 +294,7 @@ __all__ = [
     "Cropping1D",
     "Cropping2D",
     "Cropping3D",
+    "CutMix",
     "Dense",
     "DepthwiseConv1D",
     "DepthwiseConv2D",
@@ -300,6 +337,7 @@ __all__ = [
     "MaxPooling3D",
     "Maximum",
     "Minimum",
+    "MixUp",
     "MultiHeadAttention",
     "Multiply",
     "Normalization",
@@ -308,10 +346,26 @@ __all__ = [
     "Permute",
     "PositionEmbedding",
     "RMSNormalization",
+    "RandomBrightness",
+    "RandomContrast",
+    "RandomCrop",
+    "RandomErasing",
+    "RandomFlip",
+    "RandomGaussianBlur",
+    "RandomGrayscale",
+    "RandomInvert",
+    "RandomJitter",
+    "RandomRotation",
+    "RandomScaling",
+    "RandomShear",
+    "RandomTimeWarp",
+    "RandomTranslation",
+    "RandomZoom",
     "ReLU",
     "RepeatVector",
     "Rescaling",
     "Reshape",
+    "Resizing",
     "ReversibleEmbedding",
     "RotaryEmbedding",
     "SeparableConv1D",
@@ -322,9 +376,11 @@ __all__ = [
     "SimpleRNNCell",
     "SinePositionEncoding",
     "Softmax",
+    "Solarization",
     "SpatialDropout1D",
     "SpatialDropout2D",
     "SpatialDropout3D",
+    "SpecAugment",
     "SpectralNormalization",
     "StackedRNNCells",
     "Subtract",

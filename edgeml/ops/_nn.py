@@ -207,13 +207,28 @@ def resize(
         (1, 1, 4, 6)
     """
     value = as_tensor(x)
-    rank = value.ndim - 2
-    axes = list(range(2, 2 + rank))
-    return emit(
-        "Resize", value, None, None, np.array(_each(size, rank), np.int64), axes=axes, mode=mode,
-        coordinate_transformation_mode=coordinates,
+    new = _each(size, value.ndim - 2)
+    lead, old = value.known_shape[:2], value.known_shape[2:]
+    if mode == "cubic" and not any(isinstance(dim, str) for dim in (lead[1], *old)):
+        # The runtime moves a transposition behind Resize, where its cubic kernel fails; not so
+        # across a change of the channels.
+        value = emit("Reshape", value, np.array([-1, 1, *old], np.int64))
+    made = _resized(
+        value, new, mode=mode, coordinate_transformation_mode=coordinates,
         nearest_mode=nearest if mode == "nearest" else None, antialias=1 if antialias else None,
     )  # fmt: skip
+    if made.known_shape[1] == lead[1]:
+        return made
+    return emit("Reshape", made, np.array([-1, lead[1], *new], np.int64))
+
+
+def _resized(x: Tensor, size: Sequence[int], **attributes: Any) -> Tensor:
+    """Emit Resize with the sizes of all axes: with `axes` the runtime refuses transposed inputs."""
+    lead, new = x.known_shape[:2], np.array(size, np.int64)
+    if all(isinstance(dim, int) for dim in lead):
+        return emit("Resize", x, None, None, np.array([*lead, *new], np.int64), **attributes)
+    sizes = emit("Concat", emit("Shape", x, end=2), new, axis=0)
+    return emit("Resize", x, None, None, sizes, types=[(x.dtype, (*lead, *size))], **attributes)
 
 
 def batch_norm(
