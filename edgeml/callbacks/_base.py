@@ -21,7 +21,8 @@ class Callback:
 
     Attributes:
         model: What is trained: a model or a trainer. ``model.stop_training = True`` ends it.
-        params: ``epochs``, ``steps`` (None when not known) and ``verbose``.
+        params: ``epochs``, ``steps`` (None when not known), ``verbose``, and ``start``: the epoch
+            and the batch that training starts with.
         needs_batch_logs: Whether `on_train_batch_end` reads its logs at the next step. Metrics of
             a step that nobody reads are not computed.
 

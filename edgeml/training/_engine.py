@@ -202,6 +202,10 @@ class Engine:
             self.state.vector("parameters")[...] = self.state.vector("average")
             self.state.version += 1
 
+    def forget(self) -> None:
+        """Drop what is compiled: what steps take for constant has changed."""
+        self._steps.clear()
+
     def checkpoint(self) -> tuple[dict[str, Array], dict[str, Any]]:
         """Return (arrays, values) from which `restore` continues bit for bit."""
         values = {"iterations": self.optimizer.iterations, "micro_step": self.micro_step,

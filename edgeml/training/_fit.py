@@ -145,7 +145,10 @@ class Plan:
 def run(model: Fitted, engine: Engine, scores: Scores, validation: Scores, plan: Plan) -> History:
     """Train; return the history."""
     steps = plan.steps_per_epoch or plan.data.steps()
-    params = {"epochs": plan.epochs, "steps": steps, "verbose": plan.verbose}
+    params = {
+        "epochs": plan.epochs, "steps": steps, "verbose": plan.verbose,
+        "start": (plan.initial_epoch, plan.start_batch),
+    }  # fmt: skip
     bar = ProgressBar(plan.verbose)
     callbacks = CallbackList(
         [*plan.callbacks, plan.history, bar], model=model, params=params,
@@ -155,6 +158,7 @@ def run(model: Fitted, engine: Engine, scores: Scores, validation: Scores, plan:
     if plan.initial_epoch < plan.epochs:  # a model that cannot be trained fails before the start
         engine.prepare(with_class_weight(plan.data.head(), plan.class_weight))
     callbacks.on_train_begin()
+    plan.initial_epoch, plan.start_batch = params["start"]  # a backup may have been restored
     try:
         for epoch in range(plan.initial_epoch, plan.epochs):
             callbacks.on_epoch_begin(epoch)
