@@ -21,6 +21,7 @@ COMMANDS = {
     "bench": "measure a model's latency over thread counts",
     "evaluate": "say how good a model is: with intervals, by slice, against common sense",
     "inspect": "show a model's inputs, outputs, metadata, size and operators",
+    "plot": "draw training curves, predictions, and the inside of a model",
 }
 
 USAGE_ERROR = 2

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgeml._require import require
-from edgeml.graph import Tensor
 from edgeml.graph._tree import leaves
 from edgeml.layers._layer import Call, Layer, shape_of
 
@@ -47,68 +44,9 @@ def _output_shapes(model: Model) -> dict[int, str]:
 
 def plot(model: Model, path: Any = None) -> Any:
     """Draw the layers in rows, by their distance from the input; see `Model.plot`."""
-    figures = require("matplotlib.figure", extra="plot", purpose="Drawing a model")
-    boxes, arrows = _boxes(model)
-    columns: dict[int, int] = {}
-    places = {}
-    for key, (row, _) in boxes.items():
-        places[key] = (columns.get(row, 0), row)
-        columns[row] = columns.get(row, 0) + 1
-    widest, rows = max(columns.values()), max(columns) + 1
-    figure = figures.Figure(figsize=(3.2 * widest, 0.75 * rows + 0.3))
-    axis = figure.add_axes((0, 0, 1, 1))
-    axis.set_axis_off()
+    from edgeml.plots import network
 
-    def at(key: Any) -> tuple[float, float]:
-        column, row = places[key]
-        return (column + 0.5) / columns[row] * widest, -float(row)
-
-    for source, target in arrows:
-        (x0, y0), (x1, y1) = at(source), at(target)
-        axis.annotate("", (x1, y1 + 0.27), (x0, y0 - 0.27),
-                      arrowprops={"arrowstyle": "-|>", "color": "#5b6573", "lw": 1})  # fmt: skip
-    for key, (_, text) in boxes.items():
-        x, y = at(key)
-        axis.text(
-            x,
-            y,
-            text,
-            ha="center",
-            va="center",
-            fontsize=8,
-            linespacing=1.3,
-            bbox={"boxstyle": "round,pad=0.45", "fc": "#eef3fb", "ec": "#7d95bd"},
-        )
-    axis.set_xlim(0, widest)
-    axis.set_ylim(-rows + 0.4, 0.6)
-    if path is not None:
-        figure.savefig(Path(path), dpi=120)
-    return figure
-
-
-def _boxes(model: Model) -> tuple[dict[Any, tuple[int, str]], list[tuple[Any, Any]]]:
-    """Return {key: (row, text)} and the arrows between keys."""
-    boxes: dict[Any, tuple[int, str]] = {}
-    arrows: list[tuple[Any, Any]] = []
-    maker: dict[Tensor, Any] = {}
-    for x in model.inputs:
-        boxes[id(x)] = (0, f"{x.name}\n{shape_of(x)}")
-        maker[x] = id(x)
-    for i, entry in enumerate(model.entries):
-        if isinstance(entry, Call):
-            taken, made = leaves([entry.args, entry.kwargs]), leaves(entry.result)
-            label = f"{entry.layer.name} ({type(entry.layer).__name__})"
-        else:
-            taken, made, label = entry.inputs, entry.outputs, entry.op
-        sources = [maker[x] for x in taken if isinstance(x, Tensor) and x in maker]
-        row = 1 + max((boxes[source][0] for source in sources), default=0)
-        boxes[i] = (row, f"{label}\n{shape_of(made[0])}")
-        arrows += [(source, i) for source in dict.fromkeys(sources)]
-        maker.update(dict.fromkeys(made, i))
-    if not boxes:  # a subclass: its layers, one under the other
-        for i, layer in enumerate(model.layers):
-            boxes[i] = (i, f"{layer.name} ({type(layer).__name__})")
-    return boxes or {0: (0, model.name)}, arrows
+    return network(model).plot(path)
 
 
 __all__ = ["Layer", "plot", "summary"]

@@ -71,7 +71,7 @@ def test_picture(history, tmp_path):
     # Validation stands where it was made, also when some epochs had none.
     assert (validation.get_xdata().tolist(), validation.get_ydata().tolist()) == ([2], [0.6])
     assert [text.get_text() for text in losses.get_legend().get_texts()] == [
-        "training", "validation",
+        "training", "validation", "best: 0.6, epoch 2",
     ]  # fmt: skip
 
 
