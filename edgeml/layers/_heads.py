@@ -100,7 +100,7 @@ class BaseHeads(Layer):
             allowed: Which of the other steps each may see, or None for all.
         """
         own: Any = self
-        q = ops.transpose(q, [0, 2, 1, 3]) * (1.0 / math.sqrt(q.static_shape[-1]))
+        q = ops.transpose(q, [0, 2, 1, 3]) * (1.0 / math.sqrt(int(q.known_shape[-1])))
         scores = ops.matmul(q, ops.transpose(k, [0, 2, 3, 1]))
         if allowed is not None:
             scores = scores + (1.0 - ops.cast(allowed, np.float32)) * FAR
