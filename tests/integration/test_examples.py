@@ -14,9 +14,9 @@ import pytest
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-def _run(name: str) -> str:
+def _run(name: str, *arguments: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-W", "error", EXAMPLES / name],
+        [sys.executable, "-W", "error", EXAMPLES / name, *arguments],
         capture_output=True, text=True, timeout=100, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -26,8 +26,9 @@ def _run(name: str) -> str:
 def test_every_example_has_a_test() -> None:
     names = {path.name for path in EXAMPLES.glob("*.py")}
     assert names == {
-        "activity.py", "digits.py", "finetune.py", "first_model.py", "own_stages.py", "people.py",
-        "saliency.py", "spoken_digits.py", "tabular.py", "topics.py", "two_senses.py",
+        "activity.py", "digits.py", "finetune.py", "first_model.py", "forecast.py", "own_stages.py",
+        "people.py", "saliency.py", "spoken_digits.py", "tabular.py", "titanic.py", "topics.py",
+        "two_inputs.py", "two_senses.py",
     }  # fmt: skip
 
 
@@ -107,3 +108,27 @@ def test_saliency() -> None:
 def test_spoken_digits() -> None:
     (accuracy,) = _numbers(r"accuracy ([\d.]+) on 50 words", _run("spoken_digits.py"))
     assert accuracy > 0.5
+
+
+def test_forecast() -> None:
+    out = _run("forecast.py", "--epochs=1")
+    errors = [float(number) for number in re.findall(r"mean error ([\d.]+)", out)]
+    model, last, repetition = errors
+    assert model < 0.65 * last
+    assert model < 0.95 * repetition
+
+
+def test_titanic() -> None:
+    out = _run("titanic.py")
+    accuracy, auc = _numbers(r"accuracy ([\d.]+), AUC ([\d.]+)", out)
+    (majority,) = _numbers(r"always no: ([\d.]+)", out)
+    assert accuracy > majority + 0.1
+    assert auc > 0.8
+
+
+def test_two_inputs() -> None:
+    out = _run("two_inputs.py", "--epochs=2")
+    (both,) = _numbers(r"accuracy ([\d.]+) on \d+ pairs", out)
+    (one,) = _numbers(r"with another card: ([\d.]+)", out)
+    assert both > 0.7
+    assert 0.4 < one < 0.6
