@@ -26,9 +26,10 @@ def _run(name: str, *arguments: str) -> str:
 def test_every_example_has_a_test() -> None:
     names = {path.name for path in EXAMPLES.glob("*.py")}
     assert names == {
-        "activity.py", "digits.py", "finetune.py", "first_model.py", "forecast.py", "own_stages.py",
-        "people.py", "saliency.py", "spoken_digits.py", "tabular.py", "titanic.py", "topics.py",
-        "two_inputs.py", "two_senses.py",
+        "activity.py", "diffusion.py", "digit_judge.py", "digits.py", "dqn.py", "finetune.py",
+        "first_model.py", "forecast.py", "gan.py", "own_stages.py", "people.py", "saliency.py",
+        "seq2seq.py", "spoken_digits.py", "super_resolution.py", "tabular.py", "titanic.py",
+        "topics.py", "two_inputs.py", "two_senses.py", "vae.py",
     }  # fmt: skip
 
 
@@ -96,6 +97,40 @@ def test_saliency() -> None:
     clean, attacked, noisy = found
     assert clean > 0.88
     assert attacked < noisy - 0.2
+
+
+def test_digit_judge() -> None:
+    (accuracy,) = _numbers(r"accuracy ([\d.]+) on real digits", _run("digit_judge.py"))
+    assert accuracy >= 0.97
+
+
+# The following are shortened; with their defaults they reach the goals in their texts.
+@pytest.mark.parametrize(
+    ("name", "epochs", "expected"), [("vae", 25, 0.9), ("gan", 60, 0.6), ("diffusion", 30, 0.7)]
+)
+def test_drawn_digits(name: str, epochs: int, expected: float, tmp_path: Path) -> None:
+    picture = tmp_path / "digits.png"
+    out = _run(f"{name}.py", f"--epochs={epochs}", f"--out={picture}")
+    recognised, spread = _numbers(r"recognised ([\d.]+) of 1000 digits, spread ([\d.]+)", out)
+    assert recognised > expected  # by chance 0.1
+    assert spread > 0.4  # not the same drawing always
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_dqn() -> None:
+    points, chance = _numbers(r"([\d.]+) points, mean .* ([\d.]+)", _run("dqn.py", "--steps=7000"))
+    assert points > 3 * chance
+
+
+def test_seq2seq() -> None:
+    out = _run("seq2seq.py", "--epochs=2", "--count=5000")
+    (right,) = _numbers(r"right ([\d.]+) of 2000 dates", out)
+    assert right > 0.3
+
+
+def test_super_resolution() -> None:
+    (gain,) = _numbers(r"gain ([\d.]+) dB", _run("super_resolution.py", "--epochs=1"))
+    assert gain > 0.2
 
 
 @pytest.mark.skipif(
