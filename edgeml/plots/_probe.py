@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeml.errors import ConfigError, ModelFormatError
+from edgeml.errors import ConfigError, InputError, ModelFormatError
 from edgeml.graph import Graph, Node, Tensor, from_onnx, live_nodes, to_onnx
 from edgeml.runtime._metadata import Metadata
 
@@ -91,6 +91,7 @@ class Probe:
         Raises:
             ModelNotFound: there is no such file.
             ModelFormatError: it is no ONNX model.
+            InputError: it is no model at all.
         """
         from edgeml.graph._onnx import read_proto
 
@@ -102,6 +103,12 @@ class Probe:
             from edgeml.training._save import inference_graph
 
             return cls(model.name, to_onnx(inference_graph(model), name=model.name), Metadata())
+        elif not hasattr(model, "graph"):
+            raise InputError(
+                "expected a model: a path, an onnx.ModelProto or an edgeml.Model; received "
+                f"{type(model).__name__}",
+                received=type(model).__name__,
+            )
         proto = read_proto(model)
         props = {entry.key: entry.value for entry in proto.metadata_props}
         return cls(name, proto, Metadata.of(props, name))

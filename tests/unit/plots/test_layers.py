@@ -5,7 +5,7 @@ import pytest
 
 import edgeml
 from edgeml import layers, plots
-from edgeml.errors import ConfigError, ModelFormatError, ModelNotFound
+from edgeml.errors import ConfigError, InputError, ModelFormatError, ModelNotFound
 from edgeml.plots._probe import Probe, find_parts
 
 
@@ -106,6 +106,8 @@ def test_what_is_no_onnx_file_is_told(tmp_path):
         plots.layers(tmp_path / "x.onnx")
     with pytest.raises(ModelFormatError, match="give the ONNX model"):
         plots.layers("edgeml:okay_nabu.tflite")
+    with pytest.raises(InputError, match=r"expected a model: .* received int"):
+        plots.layers(3)
 
 
 def test_network_has_a_box_a_layer_and_an_arrow_a_connection():
