@@ -74,6 +74,10 @@ from edgeml.layers._augment_signal import (
     RandomTimeWarp,
     SpecAugment,
 )  # fmt: skip
+from edgeml.layers._category import (
+    CategoryEncoding,
+    Discretization,
+)  # fmt: skip
 from edgeml.layers._cells import (
     GRUCell,
     LSTMCell,
@@ -149,6 +153,10 @@ from edgeml.layers._layer import (
     Layer,
     clear_names,
     set_random_seed,
+)  # fmt: skip
+from edgeml.layers._lookup import (
+    IntegerLookup,
+    StringLookup,
 )  # fmt: skip
 from edgeml.layers._merge import (
     Add,
@@ -231,6 +239,9 @@ from edgeml.layers._shape import (
 from edgeml.layers._standardize import (
     Normalization,
 )  # fmt: skip
+from edgeml.layers._text import (
+    TextVectorization,
+)  # fmt: skip
 from edgeml.layers._transformer import (
     TransformerDecoder,
     TransformerEncoder,
@@ -271,6 +282,7 @@ __all__ = [
     "AvgPool3D",
     "BatchNormalization",
     "Bidirectional",
+    "CategoryEncoding",
     "CenterCrop",
     "Concatenate",
     "Conv1D",
@@ -298,6 +310,7 @@ __all__ = [
     "Dense",
     "DepthwiseConv1D",
     "DepthwiseConv2D",
+    "Discretization",
     "Dot",
     "Dropout",
     "EinsumDense",
@@ -323,6 +336,7 @@ __all__ = [
     "Identity",
     "Input",
     "InputLayer",
+    "IntegerLookup",
     "LSTMCell",
     "Lambda",
     "Layer",
@@ -383,7 +397,9 @@ __all__ = [
     "SpecAugment",
     "SpectralNormalization",
     "StackedRNNCells",
+    "StringLookup",
     "Subtract",
+    "TextVectorization",
     "ThresholdedReLU",
     "TimeDistributed",
     "TokenAndPositionEmbedding",

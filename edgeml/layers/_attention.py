@@ -131,13 +131,13 @@ class MultiHeadAttention(BaseHeads):
         sizes = [int(query.known_shape[i]) for i in order[1:-1]]
         others = [int(value.known_shape[i]) for i in over]
         aside, steps = sizes[: len(rest)], sizes[len(rest) :]
-        flat = [
+        q, v, k = (
             ops.reshape(ops.transpose(x, order), [-1, math.prod(n), int(x.known_shape[-1])])
             for x, n in ((query, steps), (value, others), (key, others))
-        ]
+        )
         if mask is not None:
             raise ConfigError("MultiHeadAttention: attention_mask is for inputs of three axes")
-        y, weights = self._attended(*flat, None)
+        y, weights = self._attended(q, v, k, None)
         y = ops.reshape(y, [-1, *aside, *steps, *self._last])
         last = range(rank - 1, rank - 1 + len(self._last))
         y = ops.transpose(y, [*(order.index(i) for i in range(rank - 1)), *last])

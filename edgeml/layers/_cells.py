@@ -119,9 +119,9 @@ class SimpleRNNCell(BaseCell):
     recurrent_dropout: float = 0.0
     seed: int | None = None
 
-    def call(self, inputs: Tensor, states: Any, training: bool = False) -> Any:  # type: ignore[override]
+    def call(self, sequence: Tensor, states: Any, training: bool = False) -> Any:  # type: ignore[override]
         """Return the output and the new state."""
-        x, h = self.dropped(inputs, first_state(states), training)
+        x, h = self.dropped(sequence, first_state(states), training)
         y = ops.matmul(x, self.kernel) + ops.matmul(h, self.recurrent_kernel)
         y = activations.get(self.activation)(y if self.bias is None else y + self.bias)
         return y, [y]

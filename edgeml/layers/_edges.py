@@ -208,6 +208,7 @@ class _UpSampling(_Edges):
             "Resize", channels_first(x), None, np.array(scales, np.float32), mode=mode,
             coordinate_transformation_mode=way, nearest_mode="floor" if mode == "nearest" else None,
             cubic_coeff_a=-0.5 if mode == "cubic" else None,
+            exclude_outside=1 if mode == "cubic" else None,
         ))  # fmt: skip
 
 

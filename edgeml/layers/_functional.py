@@ -42,7 +42,8 @@ def Input(  # noqa: N802
         _counts["input"] += 1
         name = f"input_{count}" if count else "input"
     dims = [d if d is not None else f"{name}_{i + 1}" for i, d in enumerate(shape)]
-    return Graph().input(name, np.dtype(dtype), (batch_size or "batch", *dims))
+    kind = np.dtype(object if dtype in ("string", "str", str) else dtype)
+    return Graph().input(name, kind, (batch_size or "batch", *dims))
 
 
 def entries_between(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> list[Entry]:

@@ -167,7 +167,8 @@ class RotaryEmbedding(Layer):
         if self.rope_type == "linear":
             return speeds / self.scaling_factor
         if self.rope_type == "dynamic":
-            return speeds / self.scaling_factor ** (features / max(1, features - 2))
+            power: float = features / max(1, features - 2)
+            return speeds / float(self.scaling_factor**power)
         speeds = self.max_wavelength ** -(index / features)
         low, high = (
             features * math.log(self.original_max_position_embeddings / (turns * 2 * math.pi))

@@ -50,6 +50,7 @@ class BaseRecurrent(BaseRNN):
         if mask is None:
             outputs, states = self._emit(x, start, None, names)
             return outputs if self.return_sequences else states[0], states
+        counted = ops.expand_dims(mask, -1)
         x, lengths, place = _compacted(x, mask)
         outputs, states = self._emit(x, start, lengths, names)
         if not self.return_sequences:
@@ -57,7 +58,8 @@ class BaseRecurrent(BaseRNN):
         wide = ops.expand_dims(ops.maximum(place, np.int64(0)), -1)
         wide = wide * np.ones((1, 1, cell.units), np.int64)
         found = ops.take_along_axis(outputs, wide, 1)
-        return ops.where(ops.expand_dims(place >= np.int64(0), -1), found, 0.0), states
+        seen = ops.expand_dims(place >= np.int64(0), -1)
+        return ops.where(counted if self.zero_output_for_mask else seen, found, 0.0), states
 
     def _functions(self) -> list[Any]:
         """Return the activations in ONNX's order."""

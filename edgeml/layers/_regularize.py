@@ -249,7 +249,7 @@ class AlphaDropout(Layer):
         """Return the input, with values dropped in training."""
         if not training or not self.rate:
             return x
-        scale = ((1.0 - self.rate) * (1.0 + self.rate * _SATURATED**2)) ** -0.5
+        scale: float = ((1.0 - self.rate) * (1.0 + self.rate * _SATURATED**2)) ** -0.5
         shift = -scale * _SATURATED * self.rate
         keep = ops.random_bernoulli(mask_shape(x, self.noise_shape), 1.0 - self.rate)
         return ops.where(keep, x, _SATURATED) * scale + shift

@@ -168,7 +168,7 @@ class TransformerDecoder(BaseTransformer):
         self.outer = self.dense(shape[-1], None, "feedforward_output_dense")
         self.feedforward_norm = self.norm("feedforward_layer_norm")
 
-    def call(  # type: ignore[override]
+    def call(
         self, decoder_sequence: Tensor, encoder_sequence: Tensor | None = None,
         decoder_padding_mask: Any = None, decoder_attention_mask: Any = None,
         encoder_padding_mask: Any = None, encoder_attention_mask: Any = None, *,

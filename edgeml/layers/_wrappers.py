@@ -77,13 +77,15 @@ class Bidirectional(Wrapper):
                 "name": f"backward_{self.layer.name}", "go_backwards": not self.layer.go_backwards,
             }  # fmt: skip
             self.backward = deserialize(config)
+        for layer in (self.forward, self.backward):  # else what is repeated would stand elsewhere
+            layer.zero_output_for_mask = layer.return_sequences
         for what in ("return_sequences", "return_state", "stateful"):
             if getattr(self.forward, what) != getattr(self.backward, what):
                 raise ConfigError(f"Bidirectional: {what} must be the same in both directions")
         if self.forward.go_backwards == self.backward.go_backwards:
             raise ConfigError("Bidirectional: go_backwards must differ between the directions")
 
-    def call(  # type: ignore[override]
+    def call(
         self, sequences: Tensor, initial_state: Any = None, mask: Tensor | None = None
     ) -> Any:
         """Return both directions' outputs, merged.
