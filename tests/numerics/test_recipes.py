@@ -21,10 +21,7 @@ from edgeml.graph import (
 from edgeml.graph.rules import _index, _recurrent_loop
 
 CASES = Path(__file__).parent / "cases"
-FILES = {
-    module.__file__: module
-    for module in (_recipes, _recipes_conv, _recipes_linear, _recipes_window)
-}
+FILES = [module.__file__ for module in (_recipes, _recipes_conv, _recipes_linear, _recipes_window)]
 
 
 def _cases(*names):
