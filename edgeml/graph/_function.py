@@ -203,11 +203,17 @@ def _as_array(value: Any) -> Array | None:
     if array.dtype.kind not in "fiub":
         if not isinstance(value, (np.ndarray, np.generic)):
             return None
+        if array.dtype.kind == "U" or _is_text(array):
+            return array.astype(object)
         raise InputError(
-            f"an argument is an array of {array.dtype}: give numbers or truth values",
+            f"an argument is an array of {array.dtype}: give numbers, truth values or strings",
             expected="float, int or bool", received=str(array.dtype),
         )  # fmt: skip
     return array.astype(np.float32) if array.dtype == np.float64 else array
+
+
+def _is_text(array: Array) -> bool:
+    return array.dtype == object and all(isinstance(item, str) for item in array.flat)
 
 
 def _signature(args: Any, kwargs: Any) -> Any:

@@ -52,7 +52,9 @@ class BaseAffine(BaseAugmentation):
         fill_mode, fill_value = options["fill_mode"], float(options["fill_value"])
         height, width = size_of(x)
         shape = [x.static_shape[0], 1]
-        numbers = [ops.broadcast_to(np.float32(m), shape) if np.isscalar(m) else m for m in matrix]
+        numbers = [
+            ops.broadcast_to(np.float32(m), shape) if isinstance(m, float) else m for m in matrix
+        ]
         both = ops.reshape(ops.concatenate(numbers, 1), [shape[0], 2, 3])
         rows, columns = np.indices((height, width), dtype=np.float32).reshape(2, -1)
         places = ops.matmul(both, np.stack([columns, rows, np.ones_like(rows)]))

@@ -123,8 +123,9 @@ class RandomGrayscale(BaseColor):
     Example:
         >>> import numpy as np
         >>> from edgeml.layers import RandomGrayscale
-        >>> RandomGrayscale(1.0)(np.array([[[[1.0, 0, 0]]]]), training=True).round(3).tolist()
-        [[[[0.2989999949932098, 0.2989999949932098, 0.2989999949932098]]]]
+        >>> gray = RandomGrayscale(1.0)(np.array([[[[1.0, 0, 0]]]]), training=True)
+        >>> gray.astype(float).round(3).ravel().tolist()
+        [0.299, 0.299, 0.299]
     """
 
     factor: float = 0.5

@@ -33,8 +33,16 @@ def as_array(value: Any, what: str) -> Array:
     return array
 
 
-def by_name(x: Any, names: Sequence[str]) -> dict[str, Array]:
+def by_name(
+    x: Any, names: Sequence[str], dtypes: Mapping[str, np.dtype[Any]] | None = None
+) -> dict[str, Array]:
     """Return inputs by name, from an array, a sequence in the model's order, or a dict."""
+
+    def read(name: str, value: Any) -> Array:
+        if dtypes and name in dtypes and dtypes[name].kind == "O":
+            return np.asarray(value, object)
+        return as_array(value, f"input {name!r}")
+
     if isinstance(x, Mapping):
         missing = [name for name in names if name not in x]
         if missing:
@@ -42,13 +50,13 @@ def by_name(x: Any, names: Sequence[str]) -> dict[str, Array]:
                 f"input {missing[0]!r} is missing: expected {', '.join(names)}, received "
                 f"{', '.join(map(str, x)) or 'nothing'}"
             )
-        return {name: as_array(x[name], f"input {name!r}") for name in names}
+        return {name: read(name, x[name]) for name in names}
     values = list(x) if isinstance(x, (tuple, list)) and len(names) > 1 else [x]
     if len(values) != len(names):
         raise DataError(
             f"expected {len(names)} inputs ({', '.join(names)}), received {len(values)}"
         )
-    return {n: as_array(v, f"input {n!r}") for n, v in zip(names, values, strict=True)}
+    return {name: read(name, value) for name, value in zip(names, values, strict=True)}
 
 
 @dataclass
@@ -88,7 +96,7 @@ class Data:
             if self.y is not None:
                 raise DataError("y is given beside a dataset: the dataset yields (x, y) itself")
             return
-        self._arrays = by_name(self.x, self.names)
+        self._arrays = by_name(self.x, self.names, self.dtypes)
         self._targets = self._as_targets(self.y)
         self._weights = self._as_weights(self.sample_weight)
         self.size = _common_length(self._arrays, self._targets, self._weights)
@@ -173,7 +181,7 @@ class Data:
             )
         y = parts[1] if len(parts) > 1 else None
         weight = parts[2] if len(parts) > 2 else None
-        arrays = by_name(parts[0], self.names)
+        arrays = by_name(parts[0], self.names, self.dtypes)
         targets = self._as_targets(y)
         weights = self._as_weights(weight)
         _common_length(arrays, targets, weights)

@@ -66,6 +66,12 @@ class Learner(Network):
             )
         if x is None:
             raise DataError("fit, evaluate and predict need data: x is None")
+        texts = [str(x.name) for x in self._inputs if x.dtype.kind == "O"]
+        if texts:
+            raise DataError(
+                f"input {texts[0]!r} is text, and training steps take numbers: look words up in "
+                "the pipeline of data, and put the layer before the model when it is trained"
+            )
         if self._outputs is None and self._engine is None:  # the targets tell how many there are
             given = len(y) if isinstance(y, (tuple, list)) and all(map(_is_batch, y)) else 1
             self._set_goals(self._wishes.count() or given)
