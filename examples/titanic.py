@@ -18,11 +18,18 @@ import numpy as np
 import edgeml
 from edgeml.callbacks import EarlyStopping
 from edgeml.data import Dataset
-from edgeml.layers import Concatenate, Dense, Dropout, Embedding, Flatten, Normalization
+from edgeml.layers import (
+    Concatenate,
+    Dense,
+    Dropout,
+    Embedding,
+    Flatten,
+    Normalization,
+    StringLookup,
+)  # fmt: skip
 
 TABLE = "datasets/tests/data/openml/id_40945/data-v1-dl-16826755.arff.gz"
 NUMBERS, WORDS = ("age", "sibsp", "parch", "fare"), ("sex", "pclass", "embarked", "deck", "title")
-UNKNOWN = 0
 
 
 def passengers():
@@ -49,11 +56,11 @@ def numbers(rows, middles):
     return np.hstack([np.where(missing, middles, table), missing]).astype(np.float32), middles
 
 
-def build(scale, vocabularies):
+def build(scale, lookups):
     measured = edgeml.Input((8,), name="numbers")
     coded = [edgeml.Input((1,), dtype="int64", name=name) for name in WORDS]
     vectors = [
-        Flatten()(Embedding(len(vocabularies[name]) + 1, 4)(code))
+        Flatten()(Embedding(lookups[name].vocabulary_size(), 4)(code))
         for name, code in zip(WORDS, coded, strict=True)
     ]
     inside = Dropout(0.3)(Concatenate()([scale(measured), *vectors]))
@@ -67,24 +74,20 @@ def main(seed=0, epochs=80):
     order = Dataset.from_arrays(np.arange(len(rows)), survived)
     parts = [part.to_arrays() for part in order.split([0.6, 0.15, 0.25], by="label", seed=seed)]
     known = [rows[i] for i in parts[0][0]]  # what is learned of words and numbers is from these
-    vocabularies = {
-        name: {word: i + 1 for i, word in enumerate(sorted({row[name] for row in known}))}
-        for name in WORDS
-    }
+    lookups = {name: StringLookup() for name in WORDS}
+    for name, lookup in lookups.items():
+        lookup.adapt([row[name] for row in known])
     _, middles = numbers(known, None)
 
     def encoded(at):
         chosen = [rows[i] for i in at]
-        words = {
-            name: np.array([[vocabularies[name].get(row[name], UNKNOWN)] for row in chosen])
-            for name in WORDS
-        }
+        words = {name: lookup([[row[name]] for row in chosen]) for name, lookup in lookups.items()}
         return {"numbers": numbers(chosen, middles)[0], **words}
 
     (x, y), (x_valid, y_valid), (x_test, y_test) = ((encoded(at), y) for at, y in parts)
     scale = Normalization()
     scale.adapt(x["numbers"])
-    model = build(scale, vocabularies)
+    model = build(scale, lookups)
     model.compile(edgeml.optimizers.Adam(3e-3), "binary_crossentropy", metrics=["accuracy", "auc"])
     model.fit(
         x, y, batch_size=32, epochs=epochs, validation_data=(x_valid, y_valid), seed=seed,
