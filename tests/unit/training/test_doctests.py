@@ -9,8 +9,9 @@ import pytest
 
 PACKAGES = [
     importlib.import_module(f"edgeml.{name}")
-    for name in ("callbacks", "data", "evaluation", "graph", "initializers", "layers", "losses",
-                 "metrics", "ops", "optimizers", "training", "tuning")
+    for name in ("activations", "callbacks", "constraints", "data", "evaluation", "graph",
+                 "initializers", "layers", "losses", "metrics", "ops", "optimizers", "regularizers",
+                 "training", "tuning")
 ]  # fmt: skip
 MODULES = [
     f"{package.__name__}.{module.name}"
@@ -18,7 +19,7 @@ MODULES = [
     for module in pkgutil.iter_modules(package.__path__)
 ]  # fmt: skip
 # Of one argument, or NumPy's: the page of edgeml.ops says how to call them.
-PLAIN = {"ops"}
+PLAIN = {"activations", "ops"}
 # What rules are written with; the guide shows it in use.
 BUILDING_BLOCKS = {"Node", "Tensor", "lowering", "no_grad"}
 
