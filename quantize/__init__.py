@@ -1,4 +1,4 @@
-"""Passes that shrink a model and say what they did: int8, raw pixels as input, metadata.
+"""Shrink a model and prove it: `optimize`, and the passes it is made of.
 
 Each pass takes an ONNX model (a path or a ``ModelProto``) and returns a new ``ModelProto``;
 what it was given stays as it was.
@@ -9,6 +9,8 @@ if __name__ != "edgeml.quantize":
         "import edgeml.quantize, not quantize: the folder at the top is reached by a link"
     )
 
+from edgeml.quantize._compare import compare as compare
+from edgeml.quantize._compare import score as score
 from edgeml.quantize._fold import fold_normalization as fold_normalization
 from edgeml.quantize._input import float_input as float_input
 from edgeml.quantize._input import raw_pixel_input as raw_pixel_input
@@ -16,15 +18,23 @@ from edgeml.quantize._int8 import quantize_int8 as quantize_int8
 from edgeml.quantize._metadata import get_metadata as get_metadata
 from edgeml.quantize._metadata import set_metadata as set_metadata
 from edgeml.quantize._model import save as save
+from edgeml.quantize._optimize import Result as Result
+from edgeml.quantize._optimize import optimize as optimize
+from edgeml.quantize._report import Report as Report
 from edgeml.quantize._simplify import simplify as simplify
 
 __all__ = [
+    "Report",
+    "Result",
+    "compare",
     "float_input",
     "fold_normalization",
     "get_metadata",
+    "optimize",
     "quantize_int8",
     "raw_pixel_input",
     "save",
+    "score",
     "set_metadata",
     "simplify",
 ]

@@ -89,11 +89,13 @@ def connected(blocks: Iterable[Block], floating: Collection[str]) -> list[Block]
 def _weighted(index: Index, node: Any) -> Block | None:
     inputs = list(node.input)
     constant = [name for name in inputs[1:2] if index.is_constant(name)]
-    if node.op_type == "MatMul" and not constant and index.is_constant(inputs[0]):
+    if index.is_constant(inputs[0]):
         return None
     if not all(index.is_float(name) for name in inputs if name):
         return None
     if node.op_type != "MatMul" and not constant:
+        return None
+    if any(len(index.shape(name) or ()) < 2 for name in constant):
         return None
     if node.op_type == "Gemm" and not _plain_gemm(index, node):
         return None

@@ -13,6 +13,7 @@ from edgeml.errors import InputError
 from edgeml.quantize._model import Model
 from edgeml.quantize._ranges import Histogram
 from edgeml.quantize._session import open_model
+from edgeml.runtime._errors import translated
 
 Batch = Mapping[str, NDArray[Any]]
 
@@ -66,7 +67,8 @@ def with_outputs(model: Model, tensors: Sequence[str]) -> Model:
 
 
 def _run(session: Any, names: list[str], batch: Batch) -> list[NDArray[Any]]:
-    return list(session.run(names, dict(batch))) if names else []
+    with translated("calibration"):
+        return list(session.run(names, dict(batch))) if names else []
 
 
 def _check(batch: Batch, session: Any, number: int) -> None:

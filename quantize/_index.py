@@ -46,6 +46,11 @@ class Index:
         self._to_array = onnx.numpy_helper.to_array
         self._float = onnx.TensorProto.FLOAT
 
+    @property
+    def names(self) -> set[str]:
+        """The names of all tensors."""
+        return {*self.producer, *self.readers, *self._tensors, *self.inputs, *self.captured}
+
     def constant(self, name: str) -> NDArray[Any] | None:
         """Return an initializer's array, or None."""
         tensor = self._tensors.get(name)
@@ -64,7 +69,7 @@ class Index:
 
     def is_float(self, name: str) -> bool:
         """Return whether a tensor is known to be float32."""
-        return self.kind(name) == self._float
+        return self.kind(name) == int(self._float)
 
     def shape(self, name: str) -> tuple[int | None, ...] | None:
         """Return a tensor's shape as far as the file says it, with None for open dimensions."""

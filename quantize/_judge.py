@@ -88,7 +88,7 @@ class Judge:
         """Return what a model and the original get on some examples.
 
         Raises:
-            OptimizeError: its outputs are not those of the original in name or shape.
+            OptimizeError: its outputs are not those of the original in name or rank.
         """
         session = open_model(model, config=self.config)
         ours, theirs, gaps = [], [], []
@@ -108,6 +108,8 @@ def _check_signature(outputs: Outputs, right: Outputs) -> None:
     if list(outputs) != list(right):
         raise OptimizeError(f"outputs {list(outputs)}, expected {list(right)}")
     for name, array in right.items():
-        shape, wanted = getattr(outputs[name], "shape", None), getattr(array, "shape", None)
-        if shape != wanted:
-            raise OptimizeError(f"output {name!r} has shape {shape}, expected {wanted}")
+        # Dimensions may depend on the data, such as the number of boxes that are left.
+        if outputs[name].ndim != array.ndim:
+            raise OptimizeError(
+                f"output {name!r} has shape {outputs[name].shape}, expected {array.shape}"
+            )

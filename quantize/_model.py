@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 
 from edgeml._require import require
 from edgeml.errors import ModelFormatError, ModelNotFound
+from edgeml.runtime._onnx_file import check_external, read_onnx
 
 Model = Any
 """An ``onnx.ModelProto`` (onnx has no usable types, and is imported late)."""
+LARGEST = 2**31 - 1
+"""Bytes that one ONNX file may have, weights included."""
 
 
 def load(model: Model | str | os.PathLike[str]) -> Model:
@@ -25,7 +28,8 @@ def load(model: Model | str | os.PathLike[str]) -> Model:
 
     Raises:
         ModelNotFound: there is no file at the path.
-        ModelFormatError: the file is not an ONNX model.
+        ModelFormatError: the file is not an ONNX model, its weights lie outside its folder, or it
+            is over 2 GB.
     """
     onnx = require("onnx", extra="optimize", purpose="edgeml.quantize")
     if not isinstance(model, (str, os.PathLike)):
@@ -35,6 +39,7 @@ def load(model: Model | str | os.PathLike[str]) -> Model:
     path = Path(model)
     if not path.is_file():
         raise ModelNotFound(f"no model file at {path}", path=str(path))
+    _check_file(path)
     try:
         read = onnx.load(str(path))
         onnx.checker.check_model(read)
@@ -43,6 +48,22 @@ def load(model: Model | str | os.PathLike[str]) -> Model:
             f"{path} is not a valid ONNX model: {error}", path=str(path)
         ) from error
     return read
+
+
+def _check_file(path: Path) -> None:
+    """Refuse what must not be opened: weights outside the folder, more than a file can hold."""
+    if not path.stat().st_size:
+        raise ModelFormatError(f"{path}: the file is empty", path=str(path))
+    found = read_onnx(path, str(path))
+    check_external(found, path, str(path))
+    files = (path, *(path.resolve().parent / location for location in found.external))
+    size = sum(file.stat().st_size for file in files)
+    if size > LARGEST:
+        raise ModelFormatError(
+            f"{path}: {size / 1e9:.1f} GB with its weights; expected at most 2 GB, which is what "
+            "one ONNX file can hold",
+            path=str(path),
+        )
 
 
 def save(model: Model, path: str | os.PathLike[str]) -> None:

@@ -13,14 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeml._version import __version__
-from edgeml.errors import EdgeMLError, OptimizeError
+from edgeml.errors import EdgeMLError, ModelFormatError, OptimizeError
 from edgeml.evaluation import Estimate
 from edgeml.platform import cores, cpu_flags, cpu_name
 from edgeml.quantize._candidates import Candidate
+from edgeml.quantize._compare import load_any
 from edgeml.quantize._index import Index
 from edgeml.quantize._judge import Judge
 from edgeml.quantize._measure import side_by_side
-from edgeml.quantize._model import Model, load
+from edgeml.quantize._metadata import set_metadata
+from edgeml.quantize._model import LARGEST, Model
 from edgeml.quantize._prepare import is_quantized, prepare
 from edgeml.quantize._report import Report
 from edgeml.quantize._robust import robustness
@@ -33,7 +35,6 @@ from edgeml.quantize._truth import layers, saturation, what_ran
 
 Array = NDArray[Any]
 SCHEMA = 1
-LARGEST = 2**31 - 1  # bytes that a protobuf file may have
 _FEW = 10  # examples below which they are not divided
 _MOST = (200, 200)  # examples to calibrate and to search with
 _TRIED = 32  # examples for robustness
@@ -127,29 +128,26 @@ def optimize(
         >>> optimize("/tmp/edgeml-example.onnx", x).verdict  # too small to gain anything
         'refused'
     """
-    if max_drop < 0 or minutes <= 0:
+    if not (max_drop >= 0 and minutes > 0):
         raise OptimizeError(
             f"expected max_drop of 0 or more and minutes above 0, received {max_drop}, {minutes}"
         )
     place = target_of(target)
-    original = _load(model)
+    if max_latency_ms is not None and not place.here:
+        raise OptimizeError(
+            f"max_latency_ms with target {target!r}: time is measured on this machine only. "
+            "Optimize there with target 'this', or leave the limit out"
+        )
+    original = load_any(model)
+    if original.ByteSize() > LARGEST:
+        raise ModelFormatError("the model is over 2 GB, more than one ONNX file can hold")
     samples = samples_of(data, original, labels=labels, groups=groups)
     judge = Judge(original, samples, metric, place.config)
     parts = _parts(samples, seed)
     wanted = Wanted(max_drop, max_latency_ms, max_bytes)
-    store = Store(_folder(resume, original, samples, place, wanted, judge.metric.name, seed))
+    store = Store(_folder(resume, original, samples, place, _name_of(metric, judge), seed))
     options = _Options(wanted, minutes * 60, seed, store, on_progress or _quiet)
     return _optimize(original, judge, parts, place, options)
-
-
-def _load(model: Model | str | os.PathLike[str]) -> Model:
-    from edgeml.runtime._load import resolve
-
-    path = os.fspath(model) if isinstance(model, (str, os.PathLike)) else None
-    found = load(model if path is None else resolve(path))
-    if found.ByteSize() > LARGEST:
-        raise OptimizeError(f"{path or 'the model'} is over 2 GB, more than one file can hold")
-    return found
 
 
 def _parts(samples: Samples, seed: int) -> list[Array]:
@@ -160,21 +158,27 @@ def _parts(samples: Samples, seed: int) -> list[Array]:
     if not (len(first) and len(second) and len(last)):
         raise OptimizeError(
             f"the examples belong to too few groups ({len(set(map(str, samples.groups or ())))}) "
-            "to divide in three parts: expected at least 5"
+            "to divide in three parts: expected at least 5, and 10 for a proof"
         )
     return [first[: _MOST[0]], second[: _MOST[1]], last]
 
 
+def _name_of(metric: Any, judge: Judge) -> str:
+    """Return what tells metrics apart; a function that was edited is another."""
+    code = getattr(metric, "__code__", None)
+    return judge.metric.name + ("" if code is None else f"{code.co_code!r}{code.co_consts!r}")
+
+
 def _folder(
-    resume: Any, model: Model, samples: Samples, target: Target, wanted: Wanted, metric: str,
-    seed: int,
-) -> Path | None:  # fmt: skip
+    resume: Any, model: Model, samples: Samples, target: Target, metric: str, seed: int
+) -> Path | None:
     """Return the folder of exactly this question below the one given."""
     if resume is None:
         return None
+    some = np.unique(np.linspace(0, len(samples) - 1, 8).astype(int))
     asked = [
-        hashlib.sha256(model.SerializeToString()).hexdigest(), target.name, metric, seed,
-        samples.digest(range(min(4, len(samples)))), len(samples), __version__,
+        hashlib.sha256(model.SerializeToString()).hexdigest(), target, metric, seed,
+        samples.digest(some), len(samples), __version__, str(samples.labels), str(samples.groups),
     ]  # fmt: skip
     return Path(resume) / hashlib.sha256(repr(asked).encode()).hexdigest()[:16]
 
@@ -183,6 +187,7 @@ def _optimize(
     original: Model, judge: Judge, parts: list[Array], target: Target, options: _Options
 ) -> Result:
     notes: list[str] = []
+    prepared = original
     if is_quantized(original):
         found = Found(why="it is quantized already: pass the float model it was made from")
     else:
@@ -193,60 +198,67 @@ def _optimize(
             seconds=options.seconds, store=options.store, listen=options.listen,
         )  # fmt: skip
         found = search.run()
-    options.listen("final examination", 0.0, 0.0)
-    report = _Examination(original, judge, parts, target, options, found, notes).report()
-    kept = found.chosen
-    return Result(original if kept is None else _described(kept, report), report)
-
-
-def _described(candidate: Candidate, report: Report) -> Model:
-    from edgeml.quantize._metadata import set_metadata
-
-    said = report.to_dict()
-    return set_metadata(
-        candidate.model,
-        {"optimized": {key: said[key] for key in ("verdict", "target", "asked", "chosen")}},
-    )
+    examination = _Examination(original, prepared, judge, parts, target, options, found, notes)
+    try:
+        if not found.interrupted:
+            options.listen("final examination", 0.0, 0.0)
+        return examination.result()
+    except KeyboardInterrupt:
+        found.interrupted, found.why = True, "stopped by the user"
+        return examination.result()
 
 
 class _Examination:
     """The last look, on data that nothing was chosen with."""
 
     def __init__(
-        self, original: Model, judge: Judge, parts: list[Array], target: Target,
+        self, original: Model, prepared: Model, judge: Judge, parts: list[Array], target: Target,
         options: _Options, found: Found, notes: list[str],
     ) -> None:  # fmt: skip
-        self.original, self.judge, self.parts = original, judge, parts
+        self.original, self.prepared, self.judge, self.parts = original, prepared, judge, parts
         self.target, self.options, self.found, self.notes = target, options, found, notes
 
-    def report(self) -> Report:
+    def result(self) -> Result:
         verdict, difference, scores = self._verdict()
+        latency = self._latency()
+        if slow := self._too_slow(latency):
+            self.found.why, self.found.chosen, verdict = slow, None, "refused"
         chosen = self.found.chosen
-        model = chosen.model if chosen else self.original
-        content: dict[str, Any] = {
-            "schema": SCHEMA,
+        said: dict[str, Any] = {
             "verdict": verdict,
-            "why": self.found.why,
-            "notes": self.notes,
             "asked": {"metric": self.judge.metric.name, **asdict(self.options.wanted),
                       "seed": self.options.seed},
             "target": {"name": self.target.name, "note": self.target.note,
                        "kernels": sorted(self.target.kernels)},
+            "chosen": None if chosen is None else chosen.to_dict(),
+        }  # fmt: skip
+        model = self.original if chosen is None else self._described(chosen, said)
+        content: dict[str, Any] = {
+            "schema": SCHEMA,
+            **said,
+            "why": self.found.why,
+            "notes": self.notes,
             "identity": self._identity(model),
             "data": self._data(),
-            "chosen": None if chosen is None else chosen.to_dict(),
             "quality": {"difference": None if difference is None else difference.to_dict(),
                         **scores},
             "bytes": {"original": self.original.ByteSize(), "model": model.ByteSize()},
-            "latency": self._latency(),
+            "latency": latency,
             "candidates": [candidate.to_dict() for candidate in self.found.candidates],
             "sensitivity": {"alone": self.found.sensitivity, "fisher": self.found.fisher,
                             "rank_correlation": self.found.agreement_of_scores},
             "stages": self.found.stages,
         }  # fmt: skip
-        if chosen is not None:
+        if chosen is not None and not self.found.interrupted:
             content |= self._looks(chosen)
-        return Report(content)
+        return Result(model, Report(content))
+
+    def _described(self, chosen: Candidate, said: Mapping[str, Any]) -> Model:
+        """Return the model with its history in its metadata, if it stays small enough."""
+        model = set_metadata(chosen.model, {"optimized": said})
+        limits = [self.original.ByteSize() - 1, self.options.wanted.max_bytes]
+        fits = all(limit is None or model.ByteSize() <= limit for limit in limits)
+        return model if fits else chosen.model
 
     def _verdict(self) -> tuple[str, Estimate | None, dict[str, Any]]:
         """Decide on the last part; a form that fails there is given up."""
@@ -270,12 +282,29 @@ class _Examination:
             )
             found.chosen = None
             return "refused", gain, figures
-        if gain.low is not None and gain.low >= limit and len(self.parts[2]) >= _FEW:
+        if len(self.judge.samples) < _FEW:
+            found.why = (
+                f"{len(self.judge.samples)} examples are too few to keep some for a proof: pass "
+                "a few hundred"
+            )
+        elif gain.low is None:
+            found.why = gain.note
+        elif gain.low >= limit:
             return "proved", gain, figures
-        found.why = gain.note or (
-            f"the interval reaches to {gain.low:.2f} points: more examples may prove it"
-        )
+        else:
+            found.why = f"the interval reaches to {gain.low:.2f} points: more examples may prove it"
         return "not proved", gain, figures
+
+    def _too_slow(self, latency: dict[str, Any] | str) -> str:
+        """Return why the chosen form is given up after all, when it was timed again."""
+        if isinstance(latency, str):
+            return ""
+        model, limit = latency["model"], self.options.wanted.max_latency_ms
+        if model["ratio_high"] < 1:
+            return f"timed again, it is {model['ratio']:.2f} times as fast as what came in"
+        if limit is not None and model["median_ms"] > limit:
+            return f"timed again, it takes {model['median_ms']:.2f} ms, more than {limit:g}"
+        return ""
 
     def _identity(self, model: Model) -> dict[str, Any]:
         import onnx
@@ -324,7 +353,7 @@ class _Examination:
             looks["ran"] = what_ran(chosen.model, feeds, config=self.target.config)
         plan = self.found.plans.get(chosen.name)
         if plan is not None:
-            index = Index(self.original)
+            index = Index(self.prepared)  # its weights are those of the plan
             looks["layers"] = layers(plan, self.found.sensitivity)
             looks["saturation"] = saturation(index, plan)
         try:

@@ -115,7 +115,7 @@ def _quality(report: Mapping[str, Any]) -> str:
         + ("; groups stay together" if data["groups"] else "")
     ]
     quality = report["quality"]
-    if quality:
+    if quality.get("difference"):
         said.append(
             f"On the final {quality['examples']} examples, which were opened once, "
             f"{quality['flips']} scores differ; the outputs diverge by "

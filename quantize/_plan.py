@@ -43,6 +43,10 @@ def make_plan(
     """
     plan = Plan(connected(blocks, floating))
     fixed = fixed or {}
+    axes: dict[str, set[int]] = {}
+    for block in plan.blocks:
+        for name, axis in block.weights.items():
+            axes.setdefault(name, set()).add(axis)
     for block in plan.blocks:
         for name in (*block.inputs, *block.outputs):
             if name not in plan.activations:
@@ -55,8 +59,11 @@ def make_plan(
         for name, axis in block.weights.items():
             array = index.constant(name)
             assert array is not None
-            bits, axis = target.weight_bits, axis if array.ndim else 0
-            plan.weights[name] = weight_params(array, axis, bits=bits, per_channel=per_channel)
+            # Weights that two blocks read along different axes have one scale for all.
+            apart = per_channel and len(axes[name]) == 1
+            plan.weights[name] = weight_params(
+                array, axis, bits=target.weight_bits, per_channel=apart
+            )
     _fit_biases(index, plan)
     return plan
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -121,14 +121,18 @@ def write(model: Model, plan: Plan, rounded: Mapping[str, Array] | None = None) 
         plan: What to quantize.
         rounded: Integers of weights, where they are not simply the nearest.
     """
-    return _Writer(model, plan, dict(rounded or {})).write()
+    return _Writer(Index(model), plan, dict(rounded or {})).write(model)
+
+
+def write_block(index: Index, block: Block, plan: Plan) -> tuple[list[Any], dict[str, Array]]:
+    """Return the nodes of one block in 8 bits while all others are float, and their constants."""
+    return _Writer(index, replace(plan, blocks=[block]), {}).write_block(block)
 
 
 class _Writer:
-    def __init__(self, model: Model, plan: Plan, rounded: dict[str, Array]) -> None:
+    def __init__(self, index: Index, plan: Plan, rounded: dict[str, Array]) -> None:
         self._onnx = require("onnx", extra="optimize", purpose="edgeml.quantize")
-        self._model = model
-        self._index = Index(model)
+        self._index = index
         self._plan = plan
         self._rounded = rounded
         self._of = {node: block for block in plan.blocks for node in block.nodes}
@@ -136,14 +140,24 @@ class _Writer:
         self._nodes: list[Any] = []
         self._constants: dict[str, Array] = {}
         self._done: set[str] = set()
+        self._taken = self._index.names
 
-    def write(self) -> Model:
+    def write_block(self, block: Block) -> tuple[list[Any], dict[str, Array]]:
+        for name in block.inputs:
+            if not self._index.is_constant(name):
+                self._after(name, name)
+        for node in self._index.nodes:
+            if node.name in block.nodes:
+                self._node(node)
+        return self._nodes, self._constants
+
+    def write(self, model: Model) -> Model:
         for name in self._index.inputs:
             self._after(name, name)
         for node in self._index.nodes:
             self._node(node)
         found = self._onnx.ModelProto()
-        found.CopyFrom(self._model)
+        found.CopyFrom(model)
         del found.graph.node[:]
         found.graph.node.extend(self._nodes)
         self._initializers(found)
@@ -177,11 +191,11 @@ class _Writer:
                 copy.input[i] = self._read(name, block)
             for i, name in enumerate(node.output):
                 if name in self._plan.activations and name in block.outputs:
-                    copy.output[i] = f"{name}_raw"
+                    copy.output[i] = self._name(name, "raw")
         self._nodes.append(copy)
         for name in node.output:
             if block is not None and name in block.outputs:
-                self._after(name, f"{name}_raw")
+                self._after(name, self._name(name, "raw"))
             elif name:
                 self._after(name, name)
 
@@ -195,23 +209,30 @@ class _Writer:
             return name
         if self._index.is_constant(name):
             return self._constant(name, self._plan.activations[name])
-        return name if name in self._made else f"{name}_dequantized"
+        return name if name in self._made else self._name(name, "dequantized")
 
     def _after(self, name: str, raw: str) -> None:
         """Quantize a tensor where it is made."""
         params = self._plan.activations.get(name)
         if params is None:
             return
-        made = f"{name}_dequantized" if raw == name else name
+        made = self._name(name, "dequantized") if raw == name else name
         scale, zero = self._params(name, params)
-        add, quantized = self._onnx.helper.make_node, f"{name}_quantized"
+        add, quantized = self._onnx.helper.make_node, self._name(name, "quantized")
         self._nodes += [
             add("QuantizeLinear", [raw, scale, zero], [quantized], name=f"{name}/quantize"),
             add("DequantizeLinear", [quantized, scale, zero], [made], name=f"{name}/dequantize"),
         ]
 
+    def _name(self, name: str, what: str) -> str:
+        """Return the name of something that belongs to a tensor, which the model has not yet."""
+        made = f"{name}_{what}"
+        while made in self._taken:
+            made += "_"
+        return made
+
     def _params(self, name: str, params: Params) -> tuple[str, str]:
-        scale, zero = f"{name}_scale", f"{name}_zero_point"
+        scale, zero = self._name(name, "scale"), self._name(name, "zero_point")
         self._constants[scale], self._constants[zero] = params.scale, params.zero_point
         return scale, zero
 
@@ -238,15 +259,15 @@ class _Writer:
         return self._stored(f"{block.name}/{name}", params.quantize(array), params)
 
     def _stored(self, name: str, values: Array, params: Params) -> str:
-        made = f"{name}_dequantized"
+        made, quantized = self._name(name, "dequantized"), self._name(name, "quantized")
         if name not in self._done:
             self._done.add(name)
             scale, zero = self._params(name, params)
-            self._constants[f"{name}_quantized"] = values
+            self._constants[quantized] = values
             axis = {"axis": params.axis} if params.scale.ndim else {}
             self._nodes.append(
                 self._onnx.helper.make_node(
-                    "DequantizeLinear", [f"{name}_quantized", scale, zero], [made],
+                    "DequantizeLinear", [quantized, scale, zero], [made],
                     name=f"{name}/dequantize", **axis,
                 )
             )  # fmt: skip

@@ -13,6 +13,7 @@ from edgeml.errors import DataError, OutputError
 from edgeml.quantize._metadata import get_metadata
 from edgeml.quantize._model import Model
 from edgeml.quantize._samples import Samples
+from edgeml.runtime._errors import translated
 
 Array = NDArray[Any]
 Outputs = Mapping[str, Array]
@@ -47,8 +48,7 @@ def metric_of(metric: Any, model: Model, samples: Samples, reference: Outputs) -
         DataError: the metric is not known, or needs labels that are missing.
     """
     if callable(metric):
-        name = getattr(metric, "__name__", "metric")
-        return Metric(name, lambda outputs, _, label: float(metric(outputs, label)))
+        return _of_function(metric)
     if metric is None:
         metric = _fitting(model, samples, reference)
     if metric == "boxes":
@@ -67,24 +67,75 @@ def metric_of(metric: Any, model: Model, samples: Samples, reference: Outputs) -
     return found
 
 
+def _of_function(function: Callable[[Outputs, Any], float]) -> Metric:
+    name = getattr(function, "__name__", type(function).__name__)
+
+    def score(outputs: Outputs, _: Outputs, label: Any) -> float:
+        found = float(function(outputs, label))
+        if not 0 <= found <= 1:
+            raise DataError(
+                f"metric {name} returned {found:g}; expected a number from 0 to 1, of which a "
+                "hundredth is a point"
+            )
+        return found
+
+    return Metric(name, score)
+
+
 def _fitting(model: Model, samples: Samples, reference: Outputs) -> str:
     if get_metadata(model).get("task") == "object-detection":
         return "boxes"
-    first = next(iter(reference.values()))
-    classes = first.ndim == 2 and first.shape[1] > 1 and first.dtype.kind == "f"
+    first, *others = reference.values()
+    says = _says_classes(first) and any(has_classes(array) for array in others)
+    classes = says or has_classes(first)
     if classes and samples.labels is not None:
         return "accuracy"
     task = str(get_metadata(model).get("task", ""))
-    return "agreement" if classes and ("classif" in task or len(reference) == 1) else "closeness"
+    return "agreement" if classes and ("classif" in task or says or not others) else "closeness"
+
+
+def has_classes(array: Array) -> bool:
+    """Return whether an output is float (n, classes), a score for each class."""
+    return array.ndim == 2 and array.shape[1] > 1 and array.dtype.kind == "f"
+
+
+def _says_classes(array: Array) -> bool:
+    """Return whether an output is the classes themselves, as scikit-learn's are."""
+    return array.ndim == 1 and array.dtype.kind in "iuOSU"
+
+
+def _picked(outputs: Outputs) -> Array:
+    """Return the class that a model says, for each row of its first output."""
+    name, first = next(iter(outputs.items()))
+    if first.dtype.kind != "f":
+        return first.reshape(-1)
+    rows = first.reshape(len(first), -1) if first.ndim > 1 else first.reshape(1, -1)
+    if rows.shape[1] > 1:
+        return np.asarray(rows.argmax(1))
+    if not ((rows >= 0) & (rows <= 1)).all():
+        raise DataError(
+            f"output {name!r} is one number that is no probability, so that it says no class: "
+            "pass a function of (outputs, label) as the metric"
+        )
+    return np.asarray(rows[:, 0] > 0.5, np.int64)
 
 
 def _accuracy(outputs: Outputs, _: Outputs, label: Any) -> float:
-    return float(next(iter(outputs.values())).reshape(-1).argmax() == int(label))
+    ours, right = _picked(outputs), np.asarray(label).reshape(-1)
+    if len(ours) == 1 and len(right) > 1 and right.dtype.kind in "biuf":  # one-hot
+        right = np.atleast_1d(right.argmax())
+    texts = [array.dtype.kind in "OSU" for array in (ours, right)]
+    if len(ours) != len(right) or texts[0] != texts[1]:
+        raise DataError(
+            f"accuracy: the model says {ours.tolist()!r} where the label is {label!r}; expected "
+            "the number of a class, or what its first output says"
+        )
+    return float(np.mean(ours == right))
 
 
 def _agreement(outputs: Outputs, reference: Outputs, _: Any) -> float:
-    ours, theirs = next(iter(outputs.values())), next(iter(reference.values()))
-    return float(ours.reshape(-1).argmax() == theirs.reshape(-1).argmax())
+    ours, theirs = _picked(outputs), _picked(reference)
+    return float(np.mean(ours == theirs)) if len(ours) == len(theirs) else 0.0
 
 
 def _closeness(outputs: Outputs, reference: Outputs, _: Any) -> float:
@@ -95,7 +146,9 @@ def relative_error(outputs: Outputs, reference: Outputs) -> float:
     """Return the error of all float outputs, relative to their size; each counts the same."""
     errors = []
     for name, right in reference.items():
-        if right.dtype.kind == "f" and right.size:
+        if outputs[name].shape != right.shape:
+            errors.append(1.0)
+        elif right.dtype.kind == "f" and right.size:
             size = float(np.linalg.norm(right.astype(np.float64)))
             gap = float(np.linalg.norm(outputs[name].astype(np.float64) - right))
             errors.append(gap / size if size > 0 else float(gap > 0))
@@ -171,13 +224,14 @@ def divergence(outputs: Outputs, reference: Outputs) -> float:
     probabilities; else the relative error of all outputs.
     """
     name, right = next(iter(reference.items()))
-    if right.ndim != 2 or right.shape[1] < 2 or right.dtype.kind != "f":
+    if not has_classes(right) or outputs[name].shape != right.shape:
         return relative_error(outputs, reference)
-    p, q = _log_probabilities(right), _log_probabilities(outputs[name])
+    p, q = log_probabilities(right), log_probabilities(outputs[name])
     return float((np.exp(p) * (p - q)).sum(1).mean())
 
 
-def _log_probabilities(values: Array) -> Array:
+def log_probabilities(values: Array) -> Array:
+    """Return the logarithms of probabilities (n, classes), from these or from logits."""
     values = values.astype(np.float64)
     if (values >= 0).all() and np.allclose(values.sum(1), 1.0, atol=1e-3):
         values = np.log(np.maximum(values, 1e-9))
@@ -186,16 +240,27 @@ def _log_probabilities(values: Array) -> Array:
 
 
 def outputs_of(session: Any, feeds: Iterable[Mapping[str, Array]]) -> Iterable[Outputs]:
-    """Yield a session's outputs by name.
+    """Yield a session's outputs by name; sequences and maps become arrays of their numbers.
 
     Raises:
+        InputError: an example does not fit the model.
         OutputError: an output holds NaN or infinity.
     """
     names = [node.name for node in session.get_outputs()]
     for feed in feeds:
-        found = dict(zip(names, session.run(names, dict(feed)), strict=True))
+        with translated("the model"):
+            values = session.run(names, dict(feed))
+        found = {name: _as_array(value) for name, value in zip(names, values, strict=True)}
         for name, array in found.items():
-            is_float = isinstance(array, np.ndarray) and array.dtype.kind == "f"
-            if is_float and not np.isfinite(array).all():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
                 raise OutputError(f"output {name!r} holds NaN or infinity", name=name)
         yield found
+
+
+def _as_array(value: Any) -> Array:
+    if isinstance(value, list) and value and isinstance(value[0], Mapping):
+        return np.array([[*row.values()] for row in value], np.float32)
+    if isinstance(value, list):
+        parts = [np.asarray(part).reshape(-1) for part in value]
+        return np.concatenate(parts) if parts else np.empty(0, np.float32)
+    return np.empty(0, np.float32) if value is None else np.asarray(value)

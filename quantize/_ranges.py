@@ -19,7 +19,7 @@ _SAMPLED = 1 << 17  # values of one array that enter the histogram; extremes see
 class Histogram:
     """A histogram over a range that doubles when a value falls outside.
 
-    The range is [-r, r] with r a power of two, so that doubling it merges pairs of bins and the
+    The range is [-r, r) with r a power of two, so that doubling it merges pairs of bins and the
     result does not depend on the order of the values.
 
     Attributes:
@@ -47,12 +47,13 @@ class Histogram:
         if not (math.isfinite(low) and math.isfinite(high)):
             raise InputError("NaN or infinity: there is no range to quantize to")
         self.low, self.high = min(self.low, low), max(self.high, high)
-        while max(-low, high) > self.radius:
+        while -low > self.radius or high >= self.radius:
             self._double()
-        step = -(-flat.size // _SAMPLED)
-        scaled = flat[::step] * np.float32(BINS / 2 / self.radius) + np.float32(BINS / 2)
-        where = np.minimum(scaled.astype(np.int32), BINS - 1)
-        self.counts += np.bincount(where, minlength=BINS)
+        # Odd, so that it does not keep meeting the same column of a picture.
+        step = -(-flat.size // _SAMPLED) | 1
+        # Times a power of two is exact, and so is floor: merged bins are those of a wider range.
+        bins = np.floor(flat[::step] * np.float32(BINS / 2 / self.radius)).astype(np.int32)
+        self.counts += np.bincount(bins + BINS // 2, minlength=BINS)
 
     def _double(self) -> None:
         pairs = self.counts.reshape(-1, 2).sum(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +21,7 @@ class Report:
     """
 
     def __init__(self, content: Mapping[str, Any]) -> None:
-        self._content = dict(content)
+        self._content: dict[str, Any] = _plain(content)
 
     @property
     def verdict(self) -> str:
@@ -79,13 +80,23 @@ class Report:
         """
         target = Path(path)
         if target.suffix == ".json":
-            write_atomically(target, json.dumps(self._content, indent=1).encode())
+            text = json.dumps(self._content, indent=1, allow_nan=False)
+            write_atomically(target, text.encode())
         elif target.suffix == ".html":
             from edgeml.quantize._page import page
 
             write_atomically(target, page(self._content).encode())
         else:
             raise OptimizeError(f"{target}: a report is written as .json or .html")
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON has words for: no NaN, no infinity."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _interval(difference: Mapping[str, Any]) -> str:

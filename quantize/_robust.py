@@ -22,8 +22,9 @@ def _noise(x: Array, rng: np.random.Generator) -> Array:
 
 
 def _blur(x: Array, _: np.random.Generator) -> Array:
-    """Average three neighbours along the last two axes."""
-    for axis in (-1, -2):
+    """Average three neighbours along height and width, wherever the channels are."""
+    channels_last = x.shape[-1] in (1, 3, 4) and x.shape[1] not in (1, 3, 4)
+    for axis in (1, 2) if channels_last else (-1, -2):
         x = (np.roll(x, 1, axis) + x + np.roll(x, -1, axis)) / 3
     return x
 
@@ -47,8 +48,8 @@ def robustness(
     """Return both models' scores on changed inputs, in points, by change.
 
     Labels stay those of the unchanged inputs; without labels the original's answers to the
-    *unchanged* inputs are the truth. Inputs without at least two axes besides the batch (not
-    pictures or spectra) are left alone, and the result is empty.
+    *unchanged* inputs are the truth. Inputs of fewer than four axes (not pictures or spectra)
+    are left alone; without any, the result is empty.
 
     Args:
         original: The model that came in.

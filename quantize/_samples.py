@@ -63,7 +63,9 @@ class Samples:
         found = hashlib.sha256()
         for i in indices:
             for name, array in sorted(self.feed(int(i)).items()):
-                found.update(name.encode() + np.ascontiguousarray(array).tobytes())
+                texts = array.dtype.kind == "O"
+                found.update(name.encode())
+                found.update(repr(array.tolist()).encode() if texts else array.tobytes())
         return found.hexdigest()
 
     def split(self, shares: Sequence[float], seed: int = 0) -> list[Array]:
@@ -71,7 +73,7 @@ class Samples:
         rng = np.random.default_rng(seed)
         of = np.arange(self.count)
         if self.groups is not None:
-            of = np.unique(np.asarray(self.groups).astype(str), return_inverse=True)[1]
+            of = np.unique([str(group) for group in self.groups], return_inverse=True)[1]
         order = rng.permutation(int(of.max()) + 1)
         place = np.empty(len(order), np.int64)
         place[order] = np.arange(len(order))
@@ -128,7 +130,7 @@ def _found(data: Any, model: Model) -> Samples:
                 f"expected a list of {{input name: array}}, received one of "
                 f"{type(data[0]).__name__ if data else 'nothing'}"
             )
-        feeds = [dict(one) for one in data]
+        feeds = [_checked_feed(one, model, number) for number, one in enumerate(data)]
         return Samples(len(feeds), feeds.__getitem__, origin="a list")
     if hasattr(data, "take") and hasattr(data, "batch"):
         return _of_dataset(data, model)
@@ -150,42 +152,76 @@ def _only_input(model: Model) -> str:
     return names[0]
 
 
+def _checked_feed(given: Mapping[str, Any], model: Model, number: int) -> Feed:
+    inputs = _inputs(model)
+    if set(given) != set(inputs):
+        raise DataError(
+            f"example {number}: expected inputs {sorted(inputs)}, received {sorted(given)}"
+        )
+    found = {name: _as(np.asarray(value), inputs[name]) for name, value in given.items()}
+    for name, array in found.items():
+        _check_shape(f"example {number}: {name!r}", array.shape, inputs[name], 0)
+    return found
+
+
 def _of_arrays(arrays: Mapping[str, Array], model: Model) -> Samples:
     inputs = _inputs(model)
     if set(arrays) != set(inputs):
         raise DataError(f"expected inputs {sorted(inputs)}, received {sorted(arrays)}")
-    counts = {len(array) for array in arrays.values() if array.ndim}
+    many = {
+        name for name, kind in inputs.items() if not kind.HasField("shape") or kind.shape.dim
+    }  # the others are single numbers, the same for all examples
+    counts = {len(arrays[name]) if arrays[name].ndim else 1 for name in many}
     if len(counts) != 1:
         raise DataError(f"inputs of different lengths: {sorted(counts)}")
-    onnx = require("onnx", extra="optimize", purpose="edgeml.quantize")
-    kinds = {
-        name: onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type) for name, kind in inputs.items()
-    }
-    for name, array in arrays.items():
-        _check_shape(name, array.shape[1:], inputs[name])
+    for name in many:
+        _check_shape(repr(name), (1, *arrays[name].shape[1:]), inputs[name], 1)
+        _check_batch(name, inputs[name])
+    typed = {name: array if name in many else _as(array, inputs[name])
+             for name, array in arrays.items()}  # fmt: skip
 
     def feed(i: int) -> Feed:
-        return {name: _as(array[i : i + 1], kinds[name]) for name, array in arrays.items()}
+        return {name: _as(array[i : i + 1], inputs[name]) if name in many else array
+                for name, array in typed.items()}  # fmt: skip
 
     return Samples(counts.pop(), feed)
 
 
 def _as(array: Array, kind: Any) -> Array:
-    return array if array.dtype == kind else array.astype(kind)
+    """Return an array as an input takes it; integers and floats become one another."""
+    onnx = require("onnx", extra="optimize", purpose="edgeml.quantize")
+    wanted = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
+    return array if array.dtype == wanted else array.astype(wanted)
 
 
-def _check_shape(name: str, shape: tuple[int, ...], kind: Any) -> None:
+def _dims(kind: Any) -> list[int | None]:
+    return [d.dim_value or None for d in kind.shape.dim]
+
+
+def _check_batch(name: str, kind: Any) -> None:
+    dims = _dims(kind) if kind.HasField("shape") else []
+    if dims and dims[0] not in (None, 1):
+        raise InputError(
+            f"{name!r} takes {dims[0]} along its first axis, not one example at a time: pass a "
+            "list of {input name: array}, each as the model takes it",
+            name=name, expected=dims,
+        )  # fmt: skip
+
+
+def _check_shape(what: str, shape: tuple[int, ...], kind: Any, first: int) -> None:
+    """Compare a shape with the model's from an axis on."""
     if not kind.HasField("shape"):
         return
-    dims = [d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim][1:]
-    fits = len(dims) == len(shape) and all(
-        d is None or d == n for d, n in zip(dims, shape, strict=True)
+    dims, given = _dims(kind)[first:], shape[first:]
+    fits = len(dims) == len(given) and all(
+        d is None or d == n for d, n in zip(dims, given, strict=True)
     )
     if not fits:
         shown = [n if n is not None else "any" for n in dims]
         raise InputError(
-            f"{name!r}: expected examples of shape {shown}, received {list(shape)}",
-            name=name, expected=shown, received=list(shape),
+            f"{what}: expected {'examples of ' if first else ''}shape {shown}, received "
+            f"{list(given)}",
+            expected=shown, received=list(given),
         )  # fmt: skip
 
 

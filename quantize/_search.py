@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeml.errors import EdgeMLError
+from edgeml.errors import ModelError, OptimizeError
 from edgeml.quantize._blocks import Block, find_blocks
 from edgeml.quantize._calibrate import calibrate
 from edgeml.quantize._candidates import Candidate, dynamic_int8, half_storage
@@ -32,8 +32,8 @@ Array = NDArray[Any]
 Listener = Callable[[str, float, float], None]
 _ASKED = 16  # examples for sensitivities
 _RANKED = 48  # examples that tell methods apart
-_FASTER = 1.02  # below, the gain is not worth another model
-_NOT_SLOWER = 0.98
+_NOT_SLOWER = 0.98  # lower end of the interval of the ratio: noise is not a loss
+_BAD_FORM = (ModelError, OptimizeError)  # a form that does not run is given up, not the search
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,18 @@ class Found:
     def agreement_of_scores(self) -> float | None:
         """Rank correlation of the two sensitivities."""
         return rank_correlation(self.sensitivity, self.fisher)
+
+
+def _on_grid(scale: float, zero: int, dtype: str) -> Params:
+    least = int(np.iinfo(dtype).min)
+    return Params(np.array(scale, np.float32), np.array(zero + least, dtype))
+
+
+def _covers(params: Params, seen: Histogram) -> bool:
+    """Return whether the integers reach all values that were seen, not only those of a few."""
+    least, most = ((end - int(params.zero_point)) * float(params.scale) for end in params.limits)
+    slack = float(params.scale) / 2
+    return least - slack <= seen.low and seen.high <= most + slack
 
 
 class Search:
@@ -152,13 +164,13 @@ class Search:
         self._histograms = calibrate(self.prepared, feeds, tensors)
         few = list(self.samples.feeds(self.calibration[:8]))
         for name in self._index.inputs:
+            if name not in self._histograms or self.target.symmetric:
+                continue
             grid = input_grid([np.asarray(feed[name]) for feed in few])
-            if grid is not None and self._index.is_float(name) and not self.target.symmetric:
-                scale, zero = grid
-                low = int(np.iinfo(self.target.activations).min)
-                self._fixed[name] = Params(
-                    np.array(scale, np.float32), np.array(zero + low, self.target.activations)
-                )
+            if grid is not None:
+                params = _on_grid(*grid, self.target.activations)
+                if _covers(params, self._histograms[name]):
+                    self._fixed[name] = params
 
     def _counted(self, indices: Indices, stage: str) -> Iterator[Mapping[str, Array]]:
         for done, feed in enumerate(self.samples.feeds(indices)):
@@ -181,12 +193,17 @@ class Search:
         ranked = self.searching[:_RANKED]
         for done, method in enumerate(METHODS):
             candidate = self._static(method)
-            candidate.divergence = self._kept(candidate, ranked, "divergence")
+            try:
+                candidate.divergence = self._kept(candidate, ranked, "divergence")
+            except _BAD_FORM as error:
+                candidate.note = str(error)[:300]
             self.found.candidates.append(candidate)
             self._listen("choosing ranges", (done + 1) / len(METHODS), max(self.left, 0.0))
-        best = min(self.found.candidates, key=lambda c: c.divergence or 0.0)
-        best.drop = self._kept(best, self.searching, "drop")
-        self._note_best(best)
+        running = [c for c in self.found.candidates if c.divergence is not None]
+        if running:
+            best = min(running, key=lambda c: c.divergence or 0.0)
+            best.drop = self._kept(best, self.searching, "drop")
+            self._note_best(best)
 
     def _kept(self, candidate: Candidate, indices: Indices, what: str) -> float:
         """Return a candidate's figure, from the store when an earlier run had it."""
@@ -249,18 +266,22 @@ class Search:
         for name, make in (("dynamic int8", dynamic_int8), ("float16 storage", half_storage)):
             if self.left < 0:
                 return
+            candidate = Candidate(name, self.original, {"form": name})
             try:
                 model = make(self.prepared)
-                if model is None:
-                    continue
-                candidate = Candidate(name, model, {"form": name})
-                candidate.drop = self._kept(candidate, self.searching, "drop")
-            except (EdgeMLError, RuntimeError, ValueError) as error:
-                self.found.candidates.append(
-                    Candidate(name, self.original, {"form": name}, note=str(error)[:300])
-                )
+            except Exception as error:  # the runtime's tool raises anything
+                candidate.note = f"cannot be made: {type(error).__name__}: {error}"[:300]
+                self.found.candidates.append(candidate)
                 continue
+            if model is None:
+                continue
+            candidate.model = model
             self.found.candidates.append(candidate)
+            try:
+                candidate.drop = self._kept(candidate, self.searching, "drop")
+            except _BAD_FORM as error:
+                candidate.note = str(error)[:300]
+                continue
             self._note_best(candidate)
 
     def _best_untimed(self) -> Candidate | None:
@@ -285,7 +306,8 @@ class Search:
     def _time(self) -> None:
         passing = sorted(self._passing(), key=lambda c: (len(c.floating), c.size))[:4]
         if not passing:
-            self.found.why = "no form keeps the promise on the search data"
+            tried = "; ".join(f"{c.name}: {c.note}" for c in self.found.candidates if c.note)
+            self.found.why = tried or "nothing in it has 8-bit kernels, or weights worth rounding"
             return
         if not self.target.here:
             self.found.chosen = passing[0]

@@ -12,8 +12,8 @@ from edgeml._require import require
 from edgeml.quantize._blocks import Block
 from edgeml.quantize._index import Index
 from edgeml.quantize._model import Model
-from edgeml.quantize._qdq import Plan
-from edgeml.quantize._quality import divergence, outputs_of
+from edgeml.quantize._qdq import Plan, write_block
+from edgeml.quantize._quality import divergence, has_classes, log_probabilities, outputs_of
 from edgeml.quantize._session import open_model
 
 Array = NDArray[Any]
@@ -21,113 +21,65 @@ SWITCHES = "edgeml_switches"
 
 
 def switchable(model: Model, plan: Plan) -> tuple[Model, list[str]]:
-    """Return a float model in which each rounding of a plan can be switched on by itself.
+    """Return a float model in which each block of a plan can be switched to 8 bits by itself.
 
-    It has one more input, bool [number of roundings]; which is which the list says. What is
-    switched is a branch of an If, so that roundings which are off cost nothing, and weights on
-    both sides are constants, for which the runtime has its best kernels.
+    It has one more input, bool [number of blocks]; which is which the list says. A block is an If
+    whose one side is what `write` makes of the block alone, and whose other side is as it was,
+    so that blocks which are off cost nothing. What only moves values has no switch.
     """
     onnx = require("onnx", extra="optimize", purpose="edgeml.quantize")
     index = Index(model)
-    activations = [name for name in plan.activations if not index.is_constant(name)]
-    names = [*activations, *plan.weights]
+    blocks = [block for block in plan.blocks if not block.passes]
+    last = {block.nodes[-1]: block for block in blocks}
+    within = {name for block in blocks for name in block.nodes}
+    number = {block.name: i for i, block in enumerate(blocks)}
+    by_name = {node.name: node for node in index.nodes}
     found = onnx.ModelProto()
     found.CopyFrom(model)
-    _Switches(onnx, found, index, plan, {name: i for i, name in enumerate(names)}).write()
-    entry = onnx.helper.make_tensor_value_info(SWITCHES, onnx.TensorProto.BOOL, [len(names)])
+    nodes: list[Any] = []
+    for node in index.nodes:
+        block = last.get(node.name)
+        if block is not None:
+            plain = [by_name[name] for name in block.nodes]
+            rounded, constants = write_block(index, block, plan)
+            sides = {
+                "then_branch": _side(onnx, "in 8 bits", rounded, block, constants),
+                "else_branch": _side(onnx, "in float", plain, block, {}),
+            }
+            switch, place = f"{SWITCHES}/{block.name}", f"{SWITCHES}/{block.name}/place"
+            constant = onnx.numpy_helper.from_array(np.array(number[block.name]), place)
+            found.graph.initializer.append(constant)
+            nodes.append(onnx.helper.make_node("Gather", [SWITCHES, place], [switch]))
+            nodes.append(onnx.helper.make_node("If", [switch], block.outputs, **sides))
+        elif node.name not in within:
+            nodes.append(node)
+    del found.graph.node[:]
+    found.graph.node.extend(nodes)
+    entry = onnx.helper.make_tensor_value_info(SWITCHES, onnx.TensorProto.BOOL, [len(blocks)])
     found.graph.input.append(entry)
     del found.graph.value_info[:]
-    return found, names
+    return found, list(number)
 
 
-class _Switches:
-    def __init__(
-        self, onnx: Any, model: Model, index: Index, plan: Plan, number: Mapping[str, int]
-    ) -> None:
-        self._onnx = onnx
-        self._make = onnx.helper.make_node
-        self._model = model
-        self._index = index
-        self._plan = plan
-        self._number = number
-        self._nodes: list[Any] = []
-
-    def write(self) -> None:
-        graph = self._model.graph
-        for name in self._number:
-            self._add(f"{name}/place", np.array(self._number[name]))
-            self._nodes.append(self._make("Gather", [SWITCHES, f"{name}/place"], [_switch(name)]))
-        for name, params in self._plan.weights.items():
-            array = self._index.constant(name)
-            assert array is not None
-            self._add(f"{name}/rounded", params.dequantize(params.quantize(array)))
-        for name in self._index.inputs:
-            self._activation(name)
-        for node in self._index.nodes:
-            self._node(node)
-            for name in node.output:
-                self._activation(name)
-        for output in graph.output:
-            if output.name in self._number:
-                chosen = _chosen(output.name)
-                self._nodes.append(self._make("Identity", [chosen], [f"{output.name}/out"]))
-                output.name = f"{output.name}/out"
-        del graph.node[:]
-        graph.node.extend(self._nodes)
-
-    def _add(self, name: str, value: Array) -> None:
-        self._model.graph.initializer.append(self._onnx.numpy_helper.from_array(value, name))
-
-    def _activation(self, name: str) -> None:
-        params = self._plan.activations.get(name)
-        if params is None:
-            return
-        self._add(f"{name}/scale", params.scale)
-        self._add(f"{name}/zero", params.zero_point)
-        constants = [f"{name}/scale", f"{name}/zero"]
-        rounded = [
-            self._make("QuantizeLinear", [name, *constants], [f"{name}/integers"]),
-            self._make("DequantizeLinear", [f"{name}/integers", *constants], [f"{name}/then"]),
-        ]
-        kept = [self._make("Identity", [name], [f"{name}/else"])]
-        self._branch(name, _chosen(name), rounded, kept)
-
-    def _node(self, node: Any) -> None:
-        copy = self._onnx.NodeProto()
+def _side(
+    onnx: Any, name: str, nodes: Sequence[Any], block: Block, constants: Mapping[str, Array]
+) -> Any:
+    """Return a branch; what it makes has names of its own."""
+    made = {output for node in nodes for output in node.output if output}
+    copies = []
+    for node in nodes:
+        copy = onnx.NodeProto()
         copy.CopyFrom(node)
-        for i, name in enumerate(node.input):
-            if name in self._plan.activations and not self._index.is_constant(name):
-                copy.input[i] = _chosen(name)
-        weights = [name for name in node.input if name in self._plan.weights]
-        if not weights:
-            self._nodes.append(copy)
-            return
-        sides = []
-        for suffix in ("then", "else"):
-            side = self._onnx.NodeProto()
-            side.CopyFrom(copy)
-            side.output[0] = f"{node.output[0]}/conv/{suffix}"
-            for i, name in enumerate(side.input):
-                if name in weights and suffix == "then":
-                    side.input[i] = f"{name}/rounded"
-            sides.append([side])
-        self._branch(weights[0], node.output[0], *sides)
-
-    def _branch(self, name: str, output: str, on: list[Any], off: list[Any]) -> None:
-        helper = self._onnx.helper
-        bodies = {}
-        for key, nodes in (("then_branch", on), ("else_branch", off)):
-            end = helper.make_tensor_value_info(nodes[-1].output[0], 1, None)
-            bodies[key] = helper.make_graph(nodes, key, [], [end])
-        self._nodes.append(self._make("If", [_switch(name)], [output], **bodies))
-
-
-def _switch(name: str) -> str:
-    return f"{name}/switch"
-
-
-def _chosen(name: str) -> str:
-    return f"{name}/chosen"
+        for names in (copy.input, copy.output):
+            for i, tensor in enumerate(names):
+                if tensor in made:
+                    names[i] = f"{tensor}/{name}"
+        copies.append(copy)
+    ends = [onnx.helper.make_tensor_value_info(f"{o}/{name}", 1, None) for o in block.outputs]
+    stored = [
+        onnx.numpy_helper.from_array(value.copy(order="C"), key) for key, value in constants.items()
+    ]
+    return onnx.helper.make_graph(copies, name, [], ends, stored)
 
 
 def sensitivities(
@@ -144,33 +96,24 @@ def sensitivities(
     """
     switched, names = switchable(model, plan)
     session = open_model(switched)
-    wanted = [node.name for node in open_model(model).get_outputs()]
     off = np.zeros(len(names), bool)
-    reference = [_plain(wanted, out) for out in _outputs(session, feeds(), off)]
+    reference = list(_outputs(session, feeds(), off))
     found = {}
-    weighing = [block for block in plan.blocks if not block.passes]
-    for done, block in enumerate(weighing):
-        mask = np.isin(names, _roundings(block))
+    for done, name in enumerate(names):
+        mask = off.copy()
+        mask[done] = True
         gaps = [
-            divergence(_plain(wanted, out), right)
+            divergence(out, right)
             for out, right in zip(_outputs(session, feeds(), mask), reference, strict=True)
         ]
-        found[block.name] = float(np.mean(gaps))
+        found[name] = float(np.mean(gaps))
         if on_block is not None:
-            on_block(done + 1, len(weighing))
+            on_block(done + 1, len(names))
     return found
-
-
-def _roundings(block: Block) -> list[str]:
-    return [*block.inputs, *block.outputs, *block.weights]
 
 
 def _outputs(session: Any, feeds: Iterator[Mapping[str, Array]], mask: Array) -> Iterator[Any]:
     yield from outputs_of(session, ({**feed, SWITCHES: mask} for feed in feeds))
-
-
-def _plain(names: Sequence[str], outputs: Mapping[str, Array]) -> dict[str, Array]:
-    return dict(zip(names, outputs.values(), strict=True))
 
 
 def fisher(
@@ -193,10 +136,12 @@ def fisher(
     try:
         trainer = Trainer(model, loss="sparse_categorical_crossentropy")
         for feed in feeds:
-            logits = session.run(None, dict(feed))[0].reshape(1, -1).astype(np.float64)
-            p = np.exp(logits - logits.max())
-            label = np.array([rng.choice(p.size, p=(p / p.sum()).reshape(-1))])
-            for name, gradient in trainer.gradients(dict(feed), label).items():
+            scores = session.run(None, dict(feed))[0]
+            if not has_classes(scores):
+                return {}
+            p = np.exp(log_probabilities(scores))
+            labels = np.array([rng.choice(len(row), p=row / row.sum()) for row in p])
+            for name, gradient in trainer.gradients(dict(feed), labels).items():
                 squares[name] = squares.get(name, 0.0) + gradient.astype(np.float64) ** 2
     except (EdgeMLError, ValueError):
         return {}

@@ -124,6 +124,8 @@ def saturation(index: Index, plan: Plan) -> list[dict[str, Any]]:
             if array is None:
                 continue
             integers = plan.weights[name].quantize(array).astype(np.int64)
+            if block.op == "Conv":  # its kernels go through the channels first
+                integers = np.moveaxis(integers, 1, -1)
             rows = np.moveaxis(integers, axis, 0).reshape(integers.shape[axis], -1)
             pairs = rows[:, : rows.shape[1] // 2 * 2].reshape(len(rows), -1, 2)
             high = np.maximum(pairs, 0).sum(-1) * 255
