@@ -168,10 +168,8 @@ def find_parts(graph: Graph) -> list[Part]:
     for node in nodes:
         if any(y in fixed for y in node.outputs):
             continue
-        before = home.get(
-            next((x for x in node.inputs if x is not None and x not in fixed), node.x)
-        )
-        part = before if before is not None and _follows(node, before, readers, fixed) else None
+        before = (home[x] for x in node.uses() if x in home)
+        part = next((p for p in before if _follows(node, p, readers, fixed)), None)
         if part is None:
             part = Part(node.name, [])
             parts.append(part)
@@ -224,7 +222,7 @@ def _take_parameters(parts: Iterable[Part], fixed: set[Tensor]) -> None:
 
 def _within(body: Graph) -> Iterator[Tensor]:
     """Yield the initializers that the body of a control-flow operator uses."""
-    for node in live_nodes(body.outputs.values()):
+    for node in body.nodes:
         for i, x in enumerate(node.inputs):
             if x is not None and x.producer is None and x.value is not None:
                 yield from behind(node, i)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import warnings
 from importlib.resources import files
 
 import numpy as np
@@ -51,6 +52,28 @@ def test_one_sigmoid_stands_for_two_classes(picture):
     np.testing.assert_allclose(yes.heat, closed_form(model, picture, 0), atol=1e-6)
     assert no.score + yes.score == pytest.approx(1)
     assert not (no.heat * yes.heat).any()  # what speaks for one speaks against the other
+
+
+def test_of_a_file_of_pytorchs_it_is_what_pytorch_computes(tmp_path):
+    torch = pytest.importorskip("torch", reason="torch is not installed: extra oracles")
+    nn = torch.nn
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(8, 16, 3), nn.SiLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5),
+    ).eval()  # fmt: skip
+    x = torch.randn(1, 3, 16, 16)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(net, (x,), str(tmp_path / "net.onnx"), dynamo=False)
+    maps = net[:6](x).detach().requires_grad_()
+    (slope,) = torch.autograd.grad(net[6:](maps)[0, 2], maps)
+    expected = torch.relu((slope.mean((2, 3), keepdim=True) * maps).sum(1))[0].detach().numpy()
+    found = plots.grad_cam(tmp_path / "net.onnx", x.numpy(), 2)
+    np.testing.assert_allclose(found.heat, expected, rtol=1e-5, atol=1e-7)
+    assert [row.kind for row in plots.layers(tmp_path / "net.onnx").rows][3:5] == [
+        "Conv", "Sigmoid + Mul",
+    ]  # fmt: skip
 
 
 def test_any_layer_with_a_map_on_the_way_can_be_asked(pooled, picture):

@@ -66,8 +66,9 @@ def test_quantized_files_name_layers_after_their_weights():
 
 def test_weights_within_branches_count():
     found = plots.layers("edgeml:silero_vad.onnx")
-    # Its LSTM stands in an If: 4 gates of 128 units, twice, with both biases.
-    assert found.parameters > 2 * 4 * 128 * 128
+    # Its LSTM stands in an If: 4 gates of 128 units, from input and state, with both biases.
+    assert found.rows[0].kind == "Shape + Gather + If + Concat"
+    assert found.rows[0].parameters == 2 * 4 * 128 * (128 + 1)
     assert found.macs is None
 
 
