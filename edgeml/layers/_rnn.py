@@ -13,6 +13,7 @@ from edgeml.graph._tree import leaves, map_leaves, refill
 from edgeml.graph.rules._recurrent_parts import scan
 from edgeml.layers._cells import StackedRNNCells
 from edgeml.layers._layer import Layer
+from edgeml.layers._parameter import Parameter
 
 
 class BaseRNN(Layer):
@@ -28,7 +29,7 @@ class BaseRNN(Layer):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.cell: Any = getattr(self, "cell", None)
-        self.initial: list[Any] = []
+        self.initial: list[Parameter] = []
 
     def build(self, input_shape: Any) -> None:
         """Build the cell, and make the state when it outlives a batch."""
@@ -125,6 +126,12 @@ class BaseRNN(Layer):
         if not self.return_state:
             return found
         return [found, *[None] * len(leaves(self.cell.state_size))]
+
+    @property
+    def weights(self) -> list[Parameter]:
+        """All parameters, in Keras's order; states that outlive a batch come last."""
+        states = {id(p) for p in self.initial}
+        return [p for p in super().weights if id(p) not in states] + self.initial
 
     def reset_state(self) -> None:
         """Set a stateful layer's state to zero."""
