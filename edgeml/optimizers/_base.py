@@ -192,7 +192,10 @@ def get(optimizer: Any) -> Optimizer:
     given: dict[str, Any] = {}
     if isinstance(optimizer, Mapping):
         given = {snake(key): value for key, value in optimizer.items()}
-        optimizer = given.pop("name", given.pop("class_name", ""))
+        optimizer = given.pop("class_name", given.pop("name", ""))
+        inner = {snake(key): value for key, value in dict(given.pop("config", {})).items()}
+        # Keras's configs hold these two as well, which change nothing here.
+        given |= {k: v for k, v in inner.items() if k not in ("name", "loss_scale_factor")}
     name = snake(str(optimizer)).replace("_", "")
     if name not in _by_name:
         near = difflib.get_close_matches(name, _by_name, 3) or sorted(_by_name)

@@ -246,6 +246,9 @@ def test_the_best_weights_are_brought_back_after_the_average():
     ("adam", Adam, "beta_2", 0.999), ("AdamW", AdamW, "weight_decay", 0.004),
     ({"name": "adam", "learningRate": 0.1, "beta1": 0.5}, Adam, "learning_rate", 0.1),
     ({"class_name": "SGD", "momentum": 0.5}, SGD, "momentum", 0.5),
+    ({"class_name": "Lion", "config": {"name": "l", "beta_2": 0.9}}, Lion, "beta_2", 0.9),
+    ("adagrad", Adagrad, "initial_accumulator_value", 0.1), ("muon", Muon, "momentum", 0.95),
+    ("scheduleFreeAdamW", ScheduleFreeAdamW, "learning_rate", 0.0025),
 ])  # fmt: skip
 def test_optimizers_by_name(given, kind, attribute, value):
     found = optimizers.get(given)
