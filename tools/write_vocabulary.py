@@ -112,13 +112,15 @@ RENAMED: dict[str, dict[str, str]] = {
     },
 }  # fmt: skip
 
-OTHER_RUNTIME = "wraps another framework's model; `edgeml convert` makes an ONNX file of it"
+OTHER_RUNTIME = "another framework's model; export that to ONNX for `edgeml.training.Trainer`"
 FLOAT16 = "training is in float32, where small gradients need no scale"
 GPT = "a language model of a fixed kind; `edgeml.layers.TransformerDecoder`, or its ONNX file"
 MIXED = "draws a few of many augmentations; put those that fit the task into a `Sequential`"
-COLOURS = "`edgeml.layers.RandomBrightness`, `RandomContrast`, `RandomGrayscale`, `AutoContrast`"
-BENT = "`edgeml.layers.RandomShear`, `RandomZoom`, `RandomRotation`, `RandomTranslation`"
-COUNTED = "OpenCV's, in `edgeml.data.Dataset.map`; or `edgeml.layers.AutoContrast`"
+COLOURS = "of colours there are `edgeml.layers.RandomBrightness`, `RandomContrast`, `RandomGrayscale`, `AutoContrast`"
+BENT = "of shapes there are `edgeml.layers.RandomShear`, `RandomZoom`, `RandomRotation`, `RandomTranslation`"
+COUNTED = (
+    "counts values first: OpenCV's, in `edgeml.data.Dataset.map`; or `edgeml.layers.AutoContrast`"
+)
 # Why a name is not here, and what there is instead.
 REASONS: dict[str, dict[str, str]] = {
     "keras.layers": {
@@ -135,8 +137,8 @@ REASONS: dict[str, dict[str, str]] = {
         "HashedCrossing": "see `Hashing`; `edgeml.layers.StringLookup` of both features joined",
         "MaxNumBoundingBoxes": "augmentations here move pictures, not boxes; pad boxes with "
         "`edgeml.data.Dataset.map`",
-        "MelSpectrogram": "`edgeml.ops.log_mel`, in a `edgeml.layers.Lambda`",
-        "STFTSpectrogram": "`edgeml.ops.spectrogram`, in a `edgeml.layers.Lambda`",
+        "MelSpectrogram": "is an operator: `edgeml.ops.log_mel`, in an `edgeml.layers.Lambda`",
+        "STFTSpectrogram": "is an operator: `edgeml.ops.spectrogram`, in an `edgeml.layers.Lambda`",
         "Pipeline": "`edgeml.Sequential` of the same layers",
     },
     "keras.optimizers": {
@@ -182,8 +184,7 @@ REASONS: dict[str, dict[str, str]] = {
     },
     "LayersModel": {
         "dispose": "memory is Python's: nothing has to be disposed of",
-        "setUserDefinedMetadata": "`onnx.helper.set_model_props` on the saved file; edgeml keeps "
-        "what it does not know",
+        "setUserDefinedMetadata": "`onnx.helper.set_model_props` on the saved file",
         "getUserDefinedMetadata": "see `setUserDefinedMetadata`",
         "loadTrainingConfig": "`compile` says how to train; a checkpoint keeps it: "
         "`edgeml.training.Trainer.resume`",

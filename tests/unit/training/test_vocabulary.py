@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import re
 import runpy
 import warnings
 from pathlib import Path
@@ -32,6 +33,9 @@ def test_every_name_that_is_given_exists(tool):
     assert len(rows) > 700
     wrong = [found for found in rows if found.path and tool["find"](found.path) is None]
     assert not wrong
+    named = {path for found in rows for path in re.findall(r"`(edgeml\.[^`]*)`", found.reason)}
+    assert len(named) > 10
+    assert not [path for path in named if tool["find"](path) is None]
 
 
 def test_what_is_said_is_about_names_that_are_listed(tool):
