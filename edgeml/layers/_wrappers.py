@@ -85,9 +85,7 @@ class Bidirectional(Wrapper):
         if self.forward.go_backwards == self.backward.go_backwards:
             raise ConfigError("Bidirectional: go_backwards must differ between the directions")
 
-    def call(
-        self, sequences: Tensor, initial_state: Any = None, mask: Tensor | None = None
-    ) -> Any:
+    def call(self, sequences: Tensor, initial_state: Any = None, mask: Tensor | None = None) -> Any:
         """Return both directions' outputs, merged.
 
         Args:
