@@ -116,8 +116,14 @@ OTHER_RUNTIME = "another framework's model; export that to ONNX for `edgeml.trai
 FLOAT16 = "training is in float32, where small gradients need no scale"
 GPT = "a language model of a fixed kind; `edgeml.layers.TransformerDecoder`, or its ONNX file"
 MIXED = "draws a few of many augmentations; put those that fit the task into a `Sequential`"
-COLOURS = "of colours there are `edgeml.layers.RandomBrightness`, `RandomContrast`, `RandomGrayscale`, `AutoContrast`"
-BENT = "of shapes there are `edgeml.layers.RandomShear`, `RandomZoom`, `RandomRotation`, `RandomTranslation`"
+COLOURS = (
+    "of colours there are `edgeml.layers.RandomBrightness`, `RandomContrast`, `RandomGrayscale` "
+    "and `AutoContrast`"
+)
+BENT = (
+    "of shapes there are `edgeml.layers.RandomShear`, `RandomZoom`, `RandomRotation` and "
+    "`RandomTranslation`"
+)
 COUNTED = (
     "counts values first: OpenCV's, in `edgeml.data.Dataset.map`; or `edgeml.layers.AutoContrast`"
 )
