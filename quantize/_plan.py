@@ -59,8 +59,10 @@ def make_plan(
         for name, axis in block.weights.items():
             array = index.constant(name)
             assert array is not None
-            # Weights that two blocks read along different axes have one scale for all.
-            apart = per_channel and len(axes[name]) == 1
+            # Weights that two blocks read along different axes have one scale for all, and so have
+            # stacks of matrices, for which the runtime's kernel takes no other.
+            single = len(axes[name]) > 1 or (block.op == "MatMul" and array.ndim > 2)
+            apart = per_channel and not single
             plan.weights[name] = weight_params(
                 array, axis, bits=target.weight_bits, per_channel=apart
             )
