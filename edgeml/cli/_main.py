@@ -19,8 +19,11 @@ COMMANDS = {
     "devices": "list cameras, microphones, sensors and outputs",
     "doctor": "check this machine: libraries, system packages, permissions",
     "bench": "measure a model's latency over thread counts",
+    "compare": "compare two models on the same data: quality, size, time",
+    "eval": "measure a model's metric on pictures or arrays",
     "evaluate": "say how good a model is: with intervals, by slice, against common sense",
     "inspect": "show a model's inputs, outputs, metadata, size and operators",
+    "optimize": "shrink a model, and prove that it keeps its promise",
     "plot": "draw training curves, predictions, and the inside of a model",
 }
 
