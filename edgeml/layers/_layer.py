@@ -234,7 +234,10 @@ class Layer:
                 given = kwargs.get("mask")
                 mask = mask if given is None else map_leaves(as_tensor, given)
                 kwargs = {**kwargs, "mask": mask}
+            start = len(graph.nodes)
             result = self.call(*args, **kwargs)
+            for change in self.__dict__.get("_passes", ()):
+                result = change(graph.nodes[start:], result)
             self._add_penalties(graph, result)
         except ShapeError as error:
             if hasattr(error, "layer"):
@@ -248,6 +251,28 @@ class Layer:
             each = out if isinstance(out, list) else [out] * len(made)
             graph.masks.update({y: m for y, m in zip(made, each, strict=True) if m is not None})
         return result
+
+    def enable_lora(
+        self, rank: int, a_initializer: Any = "he_uniform", b_initializer: Any = "zeros",
+        lora_alpha: float | None = None,
+    ) -> None:  # fmt: skip
+        """Freeze the kernel, and train a low-rank change of it instead (LoRA).
+
+        What is computed is the same at first. A model's file holds merged weights; the adapters
+        alone are written by `Model.save_lora_weights`.
+
+        Args:
+            rank: Rank of the change: of a kernel (n, m) it trains ``rank * (n + m)`` values.
+            a_initializer: Initializer of the first factor.
+            b_initializer: Initializer of the second; with zeros nothing changes at first.
+            lora_alpha: The change is multiplied by ``lora_alpha / rank``; None: by 1.
+
+        Raises:
+            ConfigError: the layer has no kernel, is not built, or is adapted already.
+        """
+        from edgeml.layers._lora import enable_lora
+
+        enable_lora(self, rank, a_initializer, b_initializer, lora_alpha)
 
     def _eagerly(self) -> Any:
         if "_eager" not in self.__dict__:

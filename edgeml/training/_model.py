@@ -16,6 +16,7 @@ from edgeml.callbacks._history import History
 from edgeml.errors import ConfigError, DataError
 from edgeml.graph._tree import leaves
 from edgeml.layers._layer import Layer
+from edgeml.layers._lora import adapters_of
 from edgeml.metrics import Metric
 from edgeml.training._fit import (
     Plan,
@@ -254,6 +255,7 @@ class Model(Learner):
             callbacks: Called at each batch.
         """
         size = 256 if batch_size is None else batch_size
+        self._refresh()
         names = self._names or names_of(x)
         data = Data(without_targets(x), None, None, names, 0, size, self._dtypes())
         told = CallbackList(listed(callbacks), model=self, params={})
@@ -293,6 +295,54 @@ class Model(Learner):
         from edgeml.training._save import describe
 
         return json.dumps(describe(self))
+
+    def enable_lora(
+        self, rank: int, a_initializer: Any = "he_uniform", b_initializer: Any = "zeros",
+        lora_alpha: float | None = None,
+    ) -> None:  # fmt: skip
+        """Train low-rank changes of all kernels instead of the weights (LoRA).
+
+        All weights are frozen; see `edgeml.layers.Layer.enable_lora` for a single layer. `save`
+        writes merged weights, and `save_lora_weights` the adapters alone.
+
+        Args:
+            rank: Rank of the changes.
+            a_initializer: Initializer of each first factor.
+            b_initializer: Initializer of each second one; with zeros nothing changes at first.
+            lora_alpha: The changes are multiplied by ``lora_alpha / rank``; None: by 1.
+
+        Raises:
+            ConfigError: the model is not built, or has no kernels.
+        """
+        from edgeml.training._lora import adapt_model
+
+        self._release()
+        adapt_model(self, rank, a_initializer, b_initializer, lora_alpha)
+
+    def save_lora_weights(self, path: Any) -> None:
+        """Write the adapters alone to an ``.npz`` file, by the paths of the kernels."""
+        from edgeml.training._lora import save_adapters
+
+        save_adapters(Path(path), self._adapters())
+
+    def load_lora_weights(self, path: Any) -> None:
+        """Read adapters that `save_lora_weights` wrote, for equal layers with adapters.
+
+        Raises:
+            ShapeError: they are of other layers, or of another rank.
+        """
+        from edgeml.training._lora import check_adapters, load_adapters
+
+        stored = load_adapters(Path(path))
+        check_adapters(Path(path), stored, self._adapters())
+        for adapter in adapters_of(self):
+            adapter.a.value, adapter.b.value, _ = stored[adapter.weight.path]
+
+    def _adapters(self) -> dict[str, tuple[Array, Array, float]]:
+        found = {x.weight.path: (x.a.value, x.b.value, x.scale) for x in adapters_of(self)}
+        if not found:
+            raise ConfigError(f"{self.name} has no adapters: call enable_lora(rank) first")
+        return found
 
     def save(self, path: Any) -> None:
         """Write the model to one ``.onnx`` file that any ONNX tool runs; see `load_model`.

@@ -33,6 +33,7 @@ class Network(Layer):
         self.known_inputs: dict[str, tuple[tuple[int, ...], Any]] = {}
         """Shapes and dtypes of the first batch, for a model without placeholders."""
         self._predictor: Any = None
+        self._predicted: list[int] = []
         self._moving: list[Parameter] = []
         """What stateful layers carry from batch to batch."""
 
@@ -181,6 +182,12 @@ class Network(Layer):
             return [x[name] for name in self._names] if len(x) > 1 else next(iter(x.values()))
         values = list(x.values())
         return values[0] if len(values) == 1 else x if not numbered(x) else values
+
+    def _refresh(self) -> None:
+        """Forget the graph for prediction when the layers have other parameters than it has."""
+        known = [id(parameter) for parameter in self.weights]
+        if known != self._predicted:
+            self._predictor, self._predicted = None, known
 
     def _predict_batch(self, arrays: dict[str, Array]) -> list[Array]:
         self.known_inputs = {name: (a.shape, a.dtype) for name, a in arrays.items()}

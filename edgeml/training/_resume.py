@@ -34,6 +34,7 @@ def write(trainer: Trainer, path: Path) -> None:
         "metrics": [serialize(metric) for metric in trainer.metrics],
         "epoch": trainer.epoch, "batch": trainer.batch, "batch_size": trainer.batch_size,
         "memory_limit": trainer.memory_limit, "accumulation": trainer._accumulation,
+        "lora": None if trainer._adapted is None else trainer._adapted.options,
         "model": hashlib.sha256(content).hexdigest(), "others": list(engine.state.others),
     }  # fmt: skip
     write_checkpoint(path, {**arrays, "model": np.frombuffer(content, np.uint8)}, values)
@@ -51,13 +52,17 @@ def read(cls: type[Trainer], path: Path, model: Any, loss: Any, options: Any) ->
                 f"{path}: its loss is a function, which a file cannot hold: give it as "
                 "Trainer.resume(path, loss=…)"
             )
+        lora = values.get("lora")
         trainer = cls(
             onnx().load_from_string(content), loss=loss,
-            optimizer=deserialize(values["optimizer"]), trainable=values["trainable"],
+            optimizer=deserialize(values["optimizer"]),
+            trainable="all" if lora else values["trainable"],
             metrics=deserialize(values["metrics"]), batch_size=values["batch_size"],
             batch_norm=values["batch_norm"], seed=values["seed"],
             memory_limit=values["memory_limit"], from_logits=values["from_logits"], **options,
         )  # fmt: skip
+        if lora:
+            trainer.enable_lora(**lora)
         trainer._accumulation = values.get("accumulation", trainer._accumulation)
         trainer._start(values["others"]).restore(arrays, values)
         trainer.epoch, trainer.batch = values["epoch"], values["batch"]

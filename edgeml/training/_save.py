@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from edgeml.graph._tree import leaves, map_leaves
 from edgeml.layers._config import deserialize, serialize
 from edgeml.layers._functional import Input, replay
 from edgeml.layers._layer import Call, Layer, shape_of
+from edgeml.layers._lora import adapters_of, without_adapters
 from edgeml.layers._parameter import Parameter
 from edgeml.training._files import write_atomically
 from edgeml.training._model import Model
@@ -50,18 +51,27 @@ def inference_graph(model: Model) -> Graph:
 
 
 def save(model: Model, path: Path) -> None:
-    """Write a model; see `Model.save`."""
-    graph = inference_graph(model)
+    """Write a model; see `Model.save`. Adapters are merged into the weights that they change."""
+    adapters = {adapter.weight: adapter for adapter in adapters_of(model)}
+    beside = {id(p) for adapter in adapters.values() for p in (adapter.a, adapter.b)}
+    weights = [p for p in model.weights if id(p) not in beside]
+    with without_adapters():
+        graph = inference_graph(model)
     names: dict[Tensor, str] = {}
     proto = to_onnx(graph, name=model.name, names=names)
-    index = {id(parameter): i for i, parameter in enumerate(model.weights)}
+    changed = {
+        names[tensor]: adapters[tensor.parameter].merged()
+        for tensor in graph.parameters if tensor in names and tensor.parameter in adapters
+    }  # fmt: skip
+    set_initializers(proto, changed)
+    index = {id(parameter): i for i, parameter in enumerate(weights)}
     parameters = {
         names[tensor]: _described(tensor.parameter, index[id(tensor.parameter)])
         for tensor in graph.parameters
         if tensor in names
     }
     seen = {entry["index"] for entry in parameters.values()}
-    for i, parameter in enumerate(model.weights):
+    for i, parameter in enumerate(weights):
         if i not in seen:  # not used by inference: loading gives it back all the same
             name = f"unused/{parameter.path}"
             proto.graph.initializer.append(onnx().numpy_helper.from_array(parameter.value, name))
@@ -74,6 +84,13 @@ def save(model: Model, path: Path) -> None:
         entry.key, entry.value = key, json.dumps(value)
     content = proto.SerializeToString()
     write_atomically(path, lambda file: _write(file, content))
+
+
+def set_initializers(proto: Any, values: Mapping[str, Any]) -> None:
+    """Give initializers of a ModelProto other values, by name."""
+    for tensor in proto.graph.initializer:
+        if tensor.name in values:
+            tensor.CopyFrom(onnx().numpy_helper.from_array(values[tensor.name], tensor.name))
 
 
 def _described(parameter: Parameter, index: int) -> dict[str, Any]:

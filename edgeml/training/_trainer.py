@@ -24,10 +24,18 @@ from edgeml.training._features import Cut, compute, cut
 from edgeml.training._file import find_squash, trace_file
 from edgeml.training._files import write_atomically
 from edgeml.training._fit import Plan, Scores, evaluate, listed, off_loop, refuse_on_loop, run
-from edgeml.training._inputs import Batch, Data
+from edgeml.training._inputs import Batch, Data, check_finite
+from edgeml.training._lora import (
+    Adapted,
+    adapt_file,
+    check_adapters,
+    load_adapters,
+    save_adapters,
+)  # fmt: skip
 from edgeml.training._parts import check_classes, metric
 from edgeml.training._quantized import quantized, with_masters
 from edgeml.training._resume import read, write
+from edgeml.training._save import set_initializers
 from edgeml.training._select import find_groups, select, untied
 from edgeml.training._step import Traced
 
@@ -110,9 +118,66 @@ class Trainer:
         if self._squash is not None or self.from_logits:
             self.loss = losses_module.with_logits(self.loss, True)
         self._engine: Engine | None = None
+        self._adapted: Adapted | None = None
         self._cut: Cut | None = None
         self._resolved: Any = None
         self.epoch = self.batch = 0
+
+    def enable_lora(self, rank: int, lora_alpha: float | None = None, weights: Any = "all") -> None:
+        """Train low-rank changes of weights instead of what `trainable` says (LoRA).
+
+        The file's weights are frozen. What it computes is the same at first; `export` merges the
+        changes into the weights, and `save_lora_weights` writes the adapters alone.
+
+        Args:
+            rank: Rank of the changes.
+            lora_alpha: The changes are multiplied by ``lora_alpha / rank``; None: by 1.
+            weights: Which weights of MatMul, Gemm, Conv and Gather: "all", "head", "last:N" or
+                patterns of their names, as of `trainable`.
+
+        Raises:
+            TrainingError: steps were done already, or no such weight is among them.
+        """
+        if self._engine is not None or self._adapted is not None:
+            raise TrainingError("enable_lora comes before the first step, and once")
+        self._adapted = adapt_file(self._proto, rank, lora_alpha, weights, self.seed)
+        self.parameters = self._adapted.parameters
+        self._masters = self._adapted.proto
+
+    def save_lora_weights(self, path: Any) -> None:
+        """Write the adapters alone to an ``.npz`` file, by the names of the weights."""
+        save_adapters(Path(path), self._adapters())
+
+    def load_lora_weights(self, path: Any) -> None:
+        """Read adapters that `save_lora_weights` wrote, for the same file and rank.
+
+        Raises:
+            ShapeError: they are of other weights, or of another rank.
+        """
+        stored = load_adapters(Path(path))
+        check_adapters(Path(path), stored, self._adapters())
+        assert self._adapted is not None
+        pairs = self._adapted.names
+        values = {n: v for name, ab in pairs.items() for n, v in zip(ab, stored[name][:2],
+                                                                     strict=True)}  # fmt: skip
+        set_initializers(self._masters, values)
+        if self._engine is not None:
+            for name, value in values.items():
+                self._engine.state.set(name, value)
+
+    def _adapters(self) -> dict[str, tuple[Array, Array, float]]:
+        if self._adapted is None:
+            raise TrainingError("there are no adapters: call enable_lora(rank) first")
+        now = self._values(self._adapted.parameters)
+        return {name: (now[a], now[b], self._adapted.scale)
+                for name, (a, b) in self._adapted.names.items()}  # fmt: skip
+
+    def _values(self, names: Sequence[str]) -> dict[str, Array]:
+        """Return initializers as they are now."""
+        if self._engine is not None:
+            return {name: self._engine.state.view(name) for name in names}
+        stored = {t.name: t for t in self._masters.graph.initializer}
+        return {name: onnx().numpy_helper.to_array(stored[name]) for name in names}
 
     def step(self, x: Any, y: Any, sample_weight: Any = None) -> float:
         """Do one step on one batch; return the loss before it.
@@ -133,10 +198,17 @@ class Trainer:
         return engine.train(batch, self.batch).loss
 
     def gradients(self, x: Any, y: Any, sample_weight: Any = None) -> dict[str, Array]:
-        """Return the gradient of the loss on one batch, by initializer, in the file's layout."""
+        """Return the gradient of the loss on one batch, by initializer, in the file's layout.
+
+        Raises:
+            NonFinite: the data holds NaN or infinity.
+            DataError: labels do not fit the loss.
+        """
         batch = self._data(x, y, sample_weight, 2**31 - 1).head()
         self._check_labels_shape(batch)
+        check_finite(batch, 0)
         traced = self._trace(batch, True)
+        losses_module.check_targets(self.loss, batch[1][0], traced.outputs[0].static_shape)
         wrt = [traced.variables[name] for name in self.parameters]
         assert traced.loss is not None
         found = gradients([traced.loss], wrt)
@@ -266,6 +338,8 @@ class Trainer:
     def _trained_proto(self) -> Any:
         proto = onnx().ModelProto()
         proto.CopyFrom(self._proto)
+        if self._adapted is not None:
+            set_initializers(proto, self._adapted.merged(self._values(self._adapted.parameters)))
         if self._engine is not None:
             state = self._engine.state
             for tensor in proto.graph.initializer:
