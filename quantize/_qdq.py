@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from edgeml._require import require
 from edgeml.quantize._blocks import Block
-from edgeml.quantize._index import Index
+from edgeml.quantize._index import Index, attribute
 from edgeml.quantize._model import Model
 
 Array = NDArray[Any]
+_TAKEN = frozenset({"Conv", "ConvTranspose", "Gemm"})
+"""What the runtime quantizes unasked behind DequantizeLinear."""
 
 
 @dataclass(frozen=True)
@@ -192,6 +194,8 @@ class _Writer:
             for i, name in enumerate(node.output):
                 if name in self._plan.activations and name in block.outputs:
                     copy.output[i] = self._name(name, "raw")
+        elif node.op_type in _TAKEN and node.input[0] in self._made:
+            copy.input[0] = self._apart(node)
         self._nodes.append(copy)
         for name in node.output:
             if block is not None and name in block.outputs:
@@ -210,6 +214,42 @@ class _Writer:
         if self._index.is_constant(name):
             return self._constant(name, self._plan.activations[name])
         return name if name in self._made else self._name(name, "dequantized")
+
+    def _apart(self, node: Any) -> str:
+        """Return what a layer that stays float reads of a quantized tensor.
+
+        ONNX Runtime (1.31) quantizes the float weights of a convolution behind DequantizeLinear by
+        itself, with one scale for all channels, unless the scale it reads there is one a channel:
+        here the same number for each.
+        """
+        name = node.input[0]
+        params = self._plan.activations.get(name)
+        channels = self._channels(node)
+        if params is None or params.scale.ndim or channels is None:
+            return str(name)
+        made = self._name(name, "apart")
+        if made not in self._done:
+            self._done.add(made)
+            repeated = [np.repeat(part, channels) for part in (params.scale, params.zero_point)]
+            self._constants[f"{made}_scale"], self._constants[f"{made}_zero_point"] = repeated
+            self._nodes.append(
+                self._onnx.helper.make_node(
+                    "DequantizeLinear",
+                    [self._name(name, "quantized"), f"{made}_scale", f"{made}_zero_point"], [made],
+                    name=f"{made}/dequantize", axis=1,
+                )
+            )  # fmt: skip
+        return made
+
+    def _channels(self, node: Any) -> int | None:
+        shape = self._index.shape(node.input[1])
+        if shape is None or None in shape:
+            return None
+        if node.op_type == "Conv":
+            return int(shape[1] or 0) * int(attribute(node, "group", 1))
+        if node.op_type == "Gemm":
+            return shape[1 if attribute(node, "transB", 0) else 0]
+        return shape[0]
 
     def _after(self, name: str, raw: str) -> None:
         """Quantize a tensor where it is made."""
