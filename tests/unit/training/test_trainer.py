@@ -10,6 +10,7 @@ from sklearn.datasets import load_digits
 import edgeml
 from edgeml import ops
 from edgeml.errors import CheckpointError, DataError, NoGradient, NonFinite, TrainingError
+from edgeml.graph import _rules
 from edgeml.layers import Conv2D, Dense, Dropout, Flatten, Input, MaxPooling2D
 from edgeml.training import Trainer
 
@@ -168,7 +169,14 @@ def test_bad_data_is_named(path):
         trainer.gradients(X[:4], None)
 
 
-def test_an_operator_without_a_rule_is_named_before_training():
+@pytest.fixture
+def no_rule(monkeypatch):
+    """Take away the rule of MaxRoiPool, which is then like an operator that has none."""
+    edgeml.graph.supported_ops()
+    monkeypatch.delitem(_rules._rules, ("", "MaxRoiPool"))
+
+
+def test_an_operator_without_a_rule_is_named_before_training(no_rule):
     helper = onnx.helper
     nodes = [
         helper.make_node("MatMul", ["x", "w"], ["h"], name="project"),
