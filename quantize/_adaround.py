@@ -27,8 +27,8 @@ _HELD_OUT = 5  # one example in so many
 def adaround(
     float_model: Model | str | os.PathLike[str],
     quantized_model: Model | str | os.PathLike[str],
-    batches: Batches, *, steps: int = 1000, batch_size: int = 32, learning_rate: float = 1e-2,
-    regularization: float = 1e-2, memory: int = 256 << 20, seed: int = 0,
+    batches: Batches, *, steps: int = 1000, batch_size: int = 32, learning_rate: float = 3e-2,
+    regularization: float = 10.0, memory: int = 256 << 20, seed: int = 0,
     progress: Progress | None = None,
 ) -> Model:  # fmt: skip
     """Round each weight up or down so that its layer's output is nearest to the float one.
@@ -52,7 +52,8 @@ def adaround(
         steps: Optimizer steps for each layer.
         batch_size: Examples in a step.
         learning_rate: Of Adam, on the rounding variables.
-        regularization: Weight of what pushes the rounding to 0 or 1.
+        regularization: Weight of what pushes the rounding to 0 or 1, beside an error that is 1
+            with nearest rounding.
         memory: Bytes of activations to keep.
         seed: Seed of the order of examples.
         progress: Called as ``progress(layers done, layers, name)``.
@@ -163,7 +164,9 @@ def _round(
     steps = weights / scale + zero
     # A float value at the end of the grid has its two integers there.
     floor = np.clip(np.floor(steps), least, max(most - 1, least))
-    up = _learn(compute, flows.part(False), floor, steps - floor, scale, zero, settings)
+    known = flows.part(False)
+    unit = compute.error(known, (nearest - zero) * scale)
+    up = _learn(compute, known, floor, steps - floor, scale, zero, unit, settings)
     rounded = np.clip(floor + up, least, most).astype(np.int32)
     tests = flows.part(True)
     before = compute.error(tests, (nearest - zero) * scale)
@@ -179,9 +182,9 @@ def _round(
 
 def _learn(
     compute: _Compute, flows: _Flows, floor: Array, rest: Array, scale: Array, zero: Array,
-    settings: _Settings,
+    unit: float, settings: _Settings,
 ) -> Array:  # fmt: skip
-    """Return 1 for each weight to round up, else 0."""
+    """Return 1 for each weight to round up, else 0; errors count in multiples of `unit`."""
     from edgeml import ops
     from edgeml.layers import Parameter
     from edgeml.optimizers import Adam
@@ -190,13 +193,17 @@ def _learn(
     share = np.clip((np.clip(rest, 0, 1) - _LOW) / (_HIGH - _LOW), 1e-4, 1 - 1e-4)
     start = np.log(share / (1 - share)).astype(np.float32)
     rounding = Parameter("rounding", start)
-    base, spread = ((floor - zero) * scale).astype(np.float32), np.broadcast_to(scale, floor.shape)
+    base = ((floor - zero) * scale).astype(np.float32)
+    spread = np.broadcast_to(scale, floor.shape).copy()
+        ((floor - zero) * scale).astype(np.float32),
+        np.broadcast_to(scale, floor.shape).copy(),
+    )
 
     def loss(x: Any, y: Any, weight: Any, exponent: Any) -> Any:
         soft = ops.clip(ops.sigmoid(rounding) * (_HIGH - _LOW) + _LOW, 0.0, 1.0)
-        off = ops.square(compute(x, soft * spread.copy() + base) - y)
-        push = ops.sum(1.0 - ops.power(ops.absolute(soft * 2.0 - 1.0), exponent))
-        return ops.sum(off) / compute.places(y) + weight * push
+        off = ops.square(compute(x, soft * spread + base) - y)
+        push = ops.mean(1.0 - ops.power(ops.absolute(soft * 2.0 - 1.0), exponent))
+        return ops.mean(off) * (1.0 / max(unit, 1e-20)) + weight * push
 
     step = minimize(loss, rounding, Adam(settings.learning_rate), seed=settings.seed)
     rng = np.random.default_rng(settings.seed)
@@ -231,12 +238,6 @@ class _Compute:
         if low == 0.0 and high == math.inf:
             return ops.relu(y)
         return y if math.isinf(low) and math.isinf(high) else ops.clip(y, low, high)
-
-    def places(self, y: Any) -> int:
-        """Return the number of outputs that have all channels: examples times positions."""
-        shape = y.static_shape
-        channels = shape[1] if self._op in ("Conv", "ConvTranspose") else shape[-1]
-        return max(y.size // max(channels, 1), 1)
 
     def error(self, flows: _Flows, weights: Array) -> float:
         """Return the mean squared error of the outputs."""

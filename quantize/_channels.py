@@ -227,7 +227,7 @@ class Channels:
                 self.left[name] = reasons[0]
 
 
-Rule = Callable[[Channels, Any], "Layout | None | list[Layout | None]"]
+Rule = Callable[[Channels, Any], "Layout | list[Layout | None] | None"]
 
 
 def example_shapes(model: Model) -> dict[str, Sequence[int | str]]:

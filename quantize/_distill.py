@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-
 from edgeml.quantize._channels import check_float
 from edgeml.quantize._model import Model, load
 from edgeml.quantize._teach import Ending, Lesson, Taught, Teacher, make_loss, split_data
@@ -155,5 +154,3 @@ def exported(trainer: Any) -> Model:
         path = Path(folder) / "model.onnx"
         trainer.export(path)
         return load(path)
-
-

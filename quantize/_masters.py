@@ -87,6 +87,10 @@ def with_masters(quantized: Model, *, learned: bool) -> Masters:
     if learned:
         _learn_scales(found, index)
     del model.graph.value_info[:]
+    read = {name for node in model.graph.node for name in node.input} | index.captured
+    kept = [t for t in model.graph.initializer if t.name in read | index.outputs]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
     return found
 
 
@@ -182,7 +186,7 @@ def _tied(found: Masters, index: Index) -> dict[str, str]:
     for node in index.nodes:
         if node.op_type == "QuantizeLinear" and index.is_constant(node.input[1]):
             chief(node.input[1])
-            if node.input[0] in index.inputs:
+            if _comes_in(index, node.input[0]):
                 fixed.add(node.input[1])
         elif node.op_type in PASSING and node.input:
             before = index.producer.get(node.input[0])
@@ -200,6 +204,16 @@ def _tied(found: Masters, index: Index) -> dict[str, str]:
     biases = {node.input[1] for node in found.biases.values()}
     chosen = {name: chief(name) for name in list(chiefs) if chief(name) not in held}
     return {name: top for name, top in chosen.items() if name not in biases}
+
+
+def _comes_in(index: Index, name: str) -> bool:
+    """Return whether a tensor has the values of an input of the model, moved at most."""
+    while name not in index.inputs:
+        node = index.producer.get(name)
+        if node is None or node.op_type not in PASSING:
+            return False
+        name = node.input[0]
+    return True
 
 
 def written(quantized: Model, masters: Masters, trained: Model) -> Model:
@@ -221,10 +235,11 @@ def written(quantized: Model, masters: Masters, trained: Model) -> Model:
         set_constant(found, name, _integers(found, node, values[name], stored(quantized, name)))
     _write_biases(found, masters, values)
     replaced = {*masters.weights, *masters.biases, *masters.scales}
+    replaced |= {node.input[1] for node in masters.biases.values()}
     for tensor in found.graph.initializer:  # what is float in both: normalizations, layers left
-        if tensor.name in values and tensor.name not in replaced:
-            if tensor.data_type == onnx.TensorProto.FLOAT:
-                tensor.CopyFrom(onnx.numpy_helper.from_array(values[tensor.name], tensor.name))
+        is_float = tensor.data_type == onnx.TensorProto.FLOAT
+        if is_float and tensor.name in values and tensor.name not in replaced:
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values[tensor.name], tensor.name))
     return found
 
 

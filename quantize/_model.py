@@ -137,7 +137,7 @@ def constant(model: Model, name: str) -> NDArray[Any]:
 def set_constant(model: Model, name: str, values: NDArray[Any]) -> None:
     """Replace an initializer's values, or add one."""
     onnx = require("onnx", extra="optimize", purpose="edgeml.quantize")
-    new = onnx.numpy_helper.from_array(np.ascontiguousarray(values), name)
+    new = onnx.numpy_helper.from_array(np.require(values, requirements="C"), name)
     for tensor in model.graph.initializer:
         if tensor.name == name:
             tensor.CopyFrom(new)

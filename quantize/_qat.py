@@ -83,7 +83,8 @@ def train_quantized(
     goal: Any = loss if teacher is None else Goal(load(teacher), temperature, hard)
     chosen = Adam(3e-4) if optimizer is None else optimizer
     trainer = make_trainer(masters.model, goal, chosen, seed, options)
-    trainer.parameters = list(dict.fromkeys([*trainer.parameters, *masters.parameters]))
+    found = [name for name in trainer.parameters if name not in masters.scales]
+    trainer.parameters = list(dict.fromkeys([*found, *masters.parameters]))
     if isinstance(goal, Goal):
         fit_taught(trainer, data, goal, fit)
     else:

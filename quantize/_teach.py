@@ -232,9 +232,7 @@ def split_data(data: Any) -> tuple[Any, Any, bool]:
     batches = isinstance(data, list) and bool(data) and isinstance(data[0], (Mapping, tuple))
     arrays = isinstance(data, (np.ndarray, Mapping)) or hasattr(data, "__array__")
     if not (batches or arrays or hasattr(data, "__iter__")):
-        raise DataError(
-            f"data: expected arrays, (x, y) or batches, received {type(data).__name__}"
-        )
+        raise DataError(f"data: expected arrays, (x, y) or batches, received {type(data).__name__}")
     return data, None, not arrays
 
 
