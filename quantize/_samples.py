@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -250,7 +251,7 @@ def _of_path(path: Path, model: Model) -> Samples:
         try:
             with np.load(path, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError, TypeError, BadZipFile) as error:
             raise DataError(f"{path} cannot be read as .npz: {error}") from error
         inputs = _inputs(model)
         label = next((n for n in _LABELS if n in arrays and n not in inputs), None)
