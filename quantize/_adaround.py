@@ -195,9 +195,6 @@ def _learn(
     rounding = Parameter("rounding", start)
     base = ((floor - zero) * scale).astype(np.float32)
     spread = np.broadcast_to(scale, floor.shape).copy()
-        ((floor - zero) * scale).astype(np.float32),
-        np.broadcast_to(scale, floor.shape).copy(),
-    )
 
     def loss(x: Any, y: Any, weight: Any, exponent: Any) -> Any:
         soft = ops.clip(ops.sigmoid(rounding) * (_HIGH - _LOW) + _LOW, 0.0, 1.0)
