@@ -218,7 +218,7 @@ class _Compute:
     def __init__(self, model: Model, layer: Matched, onnx: Any) -> None:
         self._op = layer.node.op_type
         self._limits = layer.limits
-        self._attributes = {
+        self._attributes: dict[str, Any] = {
             a.name: value.decode() if isinstance(value, bytes) else value
             for a in layer.node.attribute
             for value in [onnx.helper.get_attribute_value(a)]

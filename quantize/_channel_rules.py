@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ def channels_of(model: Model) -> Channels:
     return Channels(model, RULES)
 
 
-def _rule(*ops: str) -> Any:
+def _rule(*ops: str) -> Callable[[Rule], Rule]:
     def register(fn: Rule) -> Rule:
         RULES.update(dict.fromkeys(ops, fn))
         return fn

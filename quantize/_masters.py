@@ -137,8 +137,8 @@ def _limited(model: Model, node: Any, name: str, ndim: int, limit: int) -> list[
     single = stored(model, node.input[1]).ndim == 0
     shape = [1] * ndim if single else [-1 if i == axis else 1 for i in range(ndim)]
     set_constant(model, f"{own}/shape", np.array(shape, np.int64))
-    set_constant(model, f"{own}/top", np.float32(limit))
-    set_constant(model, f"{own}/bottom", np.float32(-limit))
+    set_constant(model, f"{own}/top", np.array(limit, np.float32))
+    set_constant(model, f"{own}/bottom", np.array(-limit, np.float32))
     make = onnx.helper.make_node
     return [
         make("Reshape", [node.input[1], f"{own}/shape"], [f"{own}/step"]),
@@ -252,7 +252,8 @@ def _integers(model: Model, node: Any, master: Array, before: Array) -> Array:
     limit = 2 ** max(top.bit_length(), 1) - 1
     if not np.any(zero) and not unsigned and limit < high and not attribute(node, "block_size", 0):
         low, high = -limit, limit
-    return np.clip(np.rint(master / scale) + zero, low, high).astype(before.dtype)
+    rounded: Array = np.clip(np.rint(master / scale) + zero, low, high).astype(before.dtype)
+    return rounded
 
 
 def _write_biases(found: Model, masters: Masters, values: dict[str, Array]) -> None:
