@@ -145,6 +145,10 @@ from edgeml.layers._global_pool import (
     GlobalMaxPooling2D,
     GlobalMaxPooling3D,
 )  # fmt: skip
+from edgeml.layers._hash import (
+    HashedCrossing,
+    Hashing,
+)  # fmt: skip
 from edgeml.layers._image import (
     CenterCrop,
     Resizing,
@@ -333,6 +337,8 @@ __all__ = [
     "GlobalMaxPooling3D",
     "GroupNormalization",
     "GroupQueryAttention",
+    "HashedCrossing",
+    "Hashing",
     "Identity",
     "Input",
     "InputLayer",

@@ -199,3 +199,54 @@ def test_bad_data_is_told():
         TextVectorization().adapt([])
     with pytest.raises(ShapeError, match=r"texts \(batch,\)"):
         TextVectorization(vocabulary=["a"])([["a", "b"]])
+
+
+LETTERS = [["A"], ["B"], ["C"], ["D"], ["E"]]
+
+
+def test_hashes_are_those_of_keras():
+    """The numbers are those in Keras's documentation."""
+    assert layers.Hashing(3)(LETTERS).ravel().tolist() == [1, 0, 1, 1, 2]
+    masked = layers.Hashing(3, mask_value="")
+    assert masked([["A"], ["B"], [""], ["C"], ["D"]]).ravel().tolist() == [1, 1, 0, 2, 2]
+    assert layers.Hashing(3, salt=[133, 137])(LETTERS).ravel().tolist() == [1, 2, 1, 0, 2]
+    assert layers.Hashing(3, salt=133)(LETTERS).ravel().tolist() == [0, 0, 2, 1, 0]
+    features = np.array(list("ABABA")), np.array([101, 101, 101, 102, 102])
+    assert layers.HashedCrossing(5)(features).tolist() == [1, 4, 1, 1, 3]
+    hot = layers.HashedCrossing(5, output_mode="one_hot")(features)
+    assert hot.argmax(1).tolist() == [1, 4, 1, 1, 3]
+    assert layers.Hashing(4, output_mode="count")([[7, 7, 7]]).max() == 3
+    np.testing.assert_array_equal(layers.Hashing(9)([12, 5]), layers.Hashing(9)(["12", "5"]))
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        (3, 0x73D7FA164971735C),
+        (6, 0x0D352B3293A9639D),
+        (12, 0xDD745800D6C6CC43),
+        (24, 0x61E2DD64B3A649C4),
+        (48, 0x022F5BFCBFBB379C),
+        (64, 0x12FEDE3529AB9C54),
+        (65, 0xCF2859CA838961D9),
+        (200, 0x4FBA577D4F843AC3),
+    ],
+)
+def test_fingerprints_of_all_lengths(size, expected):
+    """The numbers are those of the reference implementation."""
+    from edgeml.layers._fingerprint import fingerprint64
+
+    text = ("0123456789abcdefghijklmnopqrstuvwxyz" * 9)[:size].encode()
+    assert fingerprint64(text) == expected
+
+
+def test_hashes_stay_out_of_graphs():
+    text = edgeml.Input((1,), dtype="string")
+    with pytest.raises(edgeml.errors.GraphError, match="pipeline of data"):
+        layers.Hashing(3)(text)
+    with pytest.raises(ShapeError, match="arrays of one shape"):
+        layers.HashedCrossing(5)((["A"], [1, 2]))
+    with pytest.raises(ConfigError, match="at least 2"):
+        layers.Hashing(1, mask_value="")(["a"])
+    with pytest.raises(ConfigError, match="num_bins"):
+        layers.Hashing(0)
