@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from edgeml._require import require
+from edgeml.quantize._index import all_nodes
 from edgeml.quantize._model import Model, load, save
 
 _DYNAMIC = ("Attention", "Gemm", "LSTM", "MatMul")
@@ -62,7 +63,7 @@ def dynamic_int8(model: Model) -> Model | None:
     which needs no calibration and costs a little at each call; convolutions stay float, as their
     dynamic kernels are slower than float ones.
     """
-    if not any(node.op_type in _DYNAMIC for node in _all_nodes(model.graph)):
+    if not any(node.op_type in _DYNAMIC for node in all_nodes(model.graph)):
         return None
     tool = require("onnxruntime.quantization", extra="optimize", purpose="edgeml.quantize")
     with tempfile.TemporaryDirectory(prefix="edgeml-") as folder:
@@ -81,15 +82,6 @@ def dynamic_int8(model: Model) -> Model | None:
         found = load(target)
     del found.metadata_props[:]
     found.metadata_props.extend(model.metadata_props)
-    return found
-
-
-def _all_nodes(graph: Any) -> list[Any]:
-    found = list(graph.node)
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                found += _all_nodes(attribute.g)
     return found
 
 

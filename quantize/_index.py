@@ -98,6 +98,16 @@ def attribute(node: Any, name: str, default: Any = None) -> Any:
     return default
 
 
+def all_nodes(graph: Any) -> list[Any]:
+    """Return a graph's nodes, with those in the bodies of If, Loop and Scan."""
+    found = list(graph.node)
+    for node in graph.node:
+        for inner in node.attribute:
+            if inner.HasField("g"):
+                found += all_nodes(inner.g)
+    return found
+
+
 def _read_within(graph: Any) -> set[str]:
     found = {name for node in graph.node for name in node.input}
     found |= {output.name for output in graph.output}

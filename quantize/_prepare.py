@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgeml._require import require
 from edgeml.errors import OptimizeError
+from edgeml.quantize._index import all_nodes
 from edgeml.quantize._model import Model, load
 from edgeml.quantize._quality import outputs_of, relative_error
 from edgeml.quantize._session import open_model
@@ -84,7 +85,7 @@ def raise_opset(model: Model) -> Model:
 
 def is_quantized(model: Model) -> bool:
     """Return whether there are integer operators in the graph already."""
-    return any(node.op_type in _INTEGER_OPS for node in model.graph.node)
+    return any(node.op_type in _INTEGER_OPS for node in all_nodes(model.graph))
 
 
 def input_grid(values: Sequence[NDArray[Any]], levels: int = 256) -> tuple[float, int] | None:
