@@ -44,6 +44,9 @@ from edgeml.layers._attention import (
     GroupQueryAttention,
     MultiHeadAttention,
 )  # fmt: skip
+from edgeml.layers._audio import (
+    MelSpectrogram,
+)  # fmt: skip
 from edgeml.layers._augment import (
     RandomCrop,
     RandomFlip,
@@ -356,6 +359,7 @@ __all__ = [
     "MaxPooling2D",
     "MaxPooling3D",
     "Maximum",
+    "MelSpectrogram",
     "Minimum",
     "MixUp",
     "MultiHeadAttention",

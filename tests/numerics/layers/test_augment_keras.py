@@ -159,3 +159,15 @@ def test_centre(size):
 def test_beta_distribution(alpha):
     drawn = function(lambda: beta(20_000, alpha))().ravel()
     assert scipy_stats.kstest(drawn, scipy_stats.beta(alpha, alpha).cdf).pvalue > 0.01
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"power_to_db": False, "mag_exp": 1.0}, {"sequence_length": 200, "window": "hamming"},
+    {"min_freq": 100.0, "max_freq": 4000.0, "top_db": 40.0, "ref_power": 2.0},
+], ids=str)  # fmt: skip
+def test_mel_spectrogram(options):
+    sound = np.random.default_rng(1).standard_normal((2, 4000)).astype(np.float32)
+    given = {"fft_length": 256, "sequence_stride": 100, "num_mel_bins": 20, **options}
+    expected = keras.layers.MelSpectrogram(**given)(torch.tensor(sound)).numpy()
+    made = layers.MelSpectrogram(**given)(sound)
+    np.testing.assert_allclose(made, expected, rtol=1e-4, atol=2e-3)
