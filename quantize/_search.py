@@ -22,6 +22,7 @@ from edgeml.quantize._plan import make_plan, ranges_by, tensors_of
 from edgeml.quantize._prepare import input_grid
 from edgeml.quantize._qdq import Params, Plan, write
 from edgeml.quantize._ranges import METHODS, Histogram
+from edgeml.quantize._rounding import round_weights
 from edgeml.quantize._samples import Indices, Samples
 from edgeml.quantize._sensitivity import fisher, rank_correlation, sensitivities
 from edgeml.quantize._session import open_model
@@ -32,6 +33,7 @@ Array = NDArray[Any]
 Listener = Callable[[str, float, float], None]
 _ASKED = 16  # examples for sensitivities
 _RANKED = 48  # examples that tell methods apart
+_ROUNDED = 64  # examples that weights are rounded for
 _NOT_SLOWER = 0.98  # lower end of the interval of the ratio: noise is not a loss
 _BAD_FORM = (ModelError, OptimizeError)  # a form that does not run is given up, not the search
 
@@ -124,6 +126,7 @@ class Search:
         self._blocks: list[Block] = []
         self._fixed: dict[str, Params] = {}
         self._histograms: dict[str, Histogram] = {}
+        self._rounded: dict[str, tuple[Params, Array]] = {}
 
     @property
     def left(self) -> float:
@@ -140,7 +143,8 @@ class Search:
         found = self.found
         try:
             for name, stage in (
-                ("calibrating", self._calibrate), ("choosing ranges", self._ranges),
+                ("calibrating", self._calibrate), ("rounding weights", self._round),
+                ("choosing ranges", self._ranges),
                 ("keeping blocks float", self._mixed), ("other forms", self._others),
                 ("timing", self._time),
             ):  # fmt: skip
@@ -177,33 +181,67 @@ class Search:
             yield feed
             self._listen(stage, (done + 1) / len(indices), max(self.left, 0.0))
 
-    def _static(self, method: str, floating: Sequence[str] = ()) -> Candidate:
+    def _plan(self, method: str, floating: Sequence[str] = ()) -> Plan:
         ranges = ranges_by(method, self._histograms)
-        plan = make_plan(
+        return make_plan(
             self._index, self._blocks, ranges, self.target, floating=floating, fixed=self._fixed
         )
-        name = f"int8, {method} ranges" + (f", {len(floating)} blocks float" if floating else "")
+
+    def _round(self) -> None:
+        """Round all weights together; their scales hardly depend on the ranges."""
+        if self._blocks:
+            plan = self._plan("minmax")
+            feeds = self._counted(self.calibration[:_ROUNDED], "rounding weights")
+            self._rounded = {
+                name: (plan.weights[name], integers)
+                for name, integers in round_weights(self.prepared, plan, feeds).items()
+            }
+
+    def _static(
+        self, method: str, floating: Sequence[str] = (), *, together: bool = True
+    ) -> Candidate:
+        plan = self._plan(method, floating)
+        rounded = {
+            name: integers
+            for name, (params, integers) in self._rounded.items()
+            if name in plan.weights and np.array_equal(params.scale, plan.weights[name].scale)
+        }
+        together = together and bool(rounded)
+        name = f"int8, {method} ranges" + (", weights rounded together" if together else "")
+        name += f", {len(floating)} blocks float" if floating else ""
         self.found.plans[name] = plan
-        recipe = {"form": "static int8", "ranges": method}
-        return Candidate(name, write(self.prepared, plan), recipe, tuple(floating))
+        recipe = {
+            "form": "static int8", "ranges": method,
+            "rounding": "together" if together else "nearest",
+        }  # fmt: skip
+        model = write(self.prepared, plan, rounded if together else None)
+        return Candidate(name, model, recipe, tuple(floating))
 
     def _ranges(self) -> None:
         if not self._blocks:
             return
-        ranked = self.searching[:_RANKED]
         for done, method in enumerate(METHODS):
-            candidate = self._static(method)
-            try:
-                candidate.divergence = self._kept(candidate, ranked, "divergence")
-            except _BAD_FORM as error:
-                candidate.note = str(error)[:300]
-            self.found.candidates.append(candidate)
+            self._rank(self._static(method))
             self._listen("choosing ranges", (done + 1) / len(METHODS), max(self.left, 0.0))
-        running = [c for c in self.found.candidates if c.divergence is not None]
-        if running:
-            best = min(running, key=lambda c: c.divergence or 0.0)
+        best = self._least_divergent()
+        if best is not None and best.recipe["rounding"] == "together":
+            self._rank(self._static(best.recipe["ranges"], together=False))
+            best = self._least_divergent()
+        if best is not None:
             best.drop = self._kept(best, self.searching, "drop")
             self._note_best(best)
+
+    def _rank(self, candidate: Candidate) -> None:
+        try:
+            ranked = self.searching[:_RANKED]
+            candidate.divergence = self._kept(candidate, ranked, "divergence")
+        except _BAD_FORM as error:
+            candidate.note = str(error)[:300]
+        self.found.candidates.append(candidate)
+
+    def _least_divergent(self) -> Candidate | None:
+        running = [c for c in self.found.candidates if c.divergence is not None]
+        return min(running, key=lambda c: c.divergence or 0.0, default=None)
 
     def _kept(self, candidate: Candidate, indices: Indices, what: str) -> float:
         """Return a candidate's figure, from the store when an earlier run had it."""
@@ -223,12 +261,14 @@ class Search:
         judged = [c for c in self.found.candidates if c.drop is not None]
         if not judged or judged[0].drop is None or judged[0].drop <= self.wanted.max_drop:
             return
-        method = judged[0].recipe["ranges"]
+        recipe = judged[0].recipe
         order = self._order(self.found.plans[judged[0].name])
         low, high = 0, len(order)  # `low` blocks are too few, `high` may be enough
         while high - low > 1 and self.left > 0:
             middle = (low + high) // 2
-            candidate = self._static(method, order[:middle])
+            candidate = self._static(
+                recipe["ranges"], order[:middle], together=recipe["rounding"] == "together"
+            )
             candidate.drop = self._kept(candidate, self.searching, "drop")
             self.found.candidates.append(candidate)
             self._note_best(candidate)
@@ -286,7 +326,7 @@ class Search:
 
     def _best_untimed(self) -> Candidate | None:
         passing = self._passing()
-        return min(passing, key=lambda c: (len(c.floating), c.size)) if passing else None
+        return min(passing, key=lambda c: c.size) if passing else None
 
     def _passing(self) -> list[Candidate]:
         found = []
@@ -304,7 +344,7 @@ class Search:
         return found
 
     def _time(self) -> None:
-        passing = sorted(self._passing(), key=lambda c: (len(c.floating), c.size))[:4]
+        passing = sorted(self._passing(), key=lambda c: c.size)[:4]
         if not passing:
             tried = "; ".join(f"{c.name}: {c.note}" for c in self.found.candidates if c.note)
             self.found.why = tried or "nothing in it has 8-bit kernels, or weights worth rounding"
