@@ -177,7 +177,8 @@ def _folder(
         return None
     some = np.unique(np.linspace(0, len(samples) - 1, 8).astype(int))
     asked = [
-        hashlib.sha256(model.SerializeToString()).hexdigest(), target, metric, seed,
+        hashlib.sha256(model.SerializeToString()).hexdigest(), metric, seed,
+        target.name, sorted(target.kernels), target.activations, target.weight_bits,
         samples.digest(some), len(samples), __version__, str(samples.labels), str(samples.groups),
     ]  # fmt: skip
     return Path(resume) / hashlib.sha256(repr(asked).encode()).hexdigest()[:16]
@@ -255,7 +256,11 @@ class _Examination:
 
     def _described(self, chosen: Candidate, said: Mapping[str, Any]) -> Model:
         """Return the model with its history in its metadata, if it stays small enough."""
-        model = set_metadata(chosen.model, {"optimized": said})
+        history = {
+            "verdict": said["verdict"], "asked": said["asked"], "target": self.target.name,
+            "form": chosen.name, "float_blocks": list(chosen.floating),
+        }  # fmt: skip
+        model = set_metadata(chosen.model, {"optimized": history})
         limits = [self.original.ByteSize() - 1, self.options.wanted.max_bytes]
         fits = all(limit is None or model.ByteSize() <= limit for limit in limits)
         return model if fits else chosen.model

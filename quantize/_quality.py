@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeml.errors import DataError, OutputError
+from edgeml.errors import DataError, InputError, OutputError
 from edgeml.quantize._metadata import get_metadata
 from edgeml.quantize._model import Model
 from edgeml.quantize._samples import Samples
@@ -243,7 +243,7 @@ def outputs_of(session: Any, feeds: Iterable[Mapping[str, Array]]) -> Iterable[O
     """Yield a session's outputs by name; sequences and maps become arrays of their numbers.
 
     Raises:
-        InputError: an example does not fit the model.
+        InputError: an example does not fit the model, or holds NaN or infinity.
         OutputError: an output holds NaN or infinity.
     """
     names = [node.name for node in session.get_outputs()]
@@ -253,8 +253,15 @@ def outputs_of(session: Any, feeds: Iterable[Mapping[str, Array]]) -> Iterable[O
         found = {name: _as_array(value) for name, value in zip(names, values, strict=True)}
         for name, array in found.items():
             if array.dtype.kind == "f" and not np.isfinite(array).all():
+                _check_finite(feed)
                 raise OutputError(f"output {name!r} holds NaN or infinity", name=name)
         yield found
+
+
+def _check_finite(feed: Mapping[str, Array]) -> None:
+    for name, array in feed.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise InputError(f"an example's {name!r} holds NaN or infinity", name=name)
 
 
 def _as_array(value: Any) -> Array:

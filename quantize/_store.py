@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from edgeml.errors import OptimizeError
 from edgeml.quantize._model import Model
 
 
@@ -19,12 +20,20 @@ class Store:
 
     Args:
         folder: Where to; made when it is missing.
+
+    Raises:
+        OptimizeError: it cannot be made.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
         if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise OptimizeError(
+                    f"nothing can be kept in {folder}: {error.strerror}; pass another folder"
+                ) from error
 
     def get(self, key: str) -> Any:
         """Return what was kept, or None; a damaged entry is as good as none."""

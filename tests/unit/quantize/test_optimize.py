@@ -1,0 +1,450 @@
+"""`optimize`: each verdict for the right reason, and what it must never do."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from sklearn.datasets import load_digits
+
+import edgeml
+from edgeml.errors import DataError, InputError, ModelFormatError, ModelNotFound, OptimizeError
+from edgeml.layers import Conv2D, Dense, Flatten, MaxPooling2D
+from edgeml.quantize import _optimize as module
+from edgeml.quantize import get_metadata, optimize
+from edgeml.quantize._judge import Judge
+from edgeml.quantize._measure import Timing
+from edgeml.quantize._optimize import _parts
+from edgeml.quantize._samples import Samples, samples_of
+from edgeml.quantize._session import open_model
+
+OTHER = "x86-vnni"  # never "this", so that nothing is timed
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """A net that reads digits, and the digits that it has not seen."""
+    x, y = load_digits(return_X_y=True)
+    x = (x / 16).astype(np.float32).reshape(-1, 8, 8, 1)
+    net = edgeml.Sequential([
+        edgeml.Input((8, 8, 1)), Conv2D(16, 3, padding="same", activation="relu"),
+        Conv2D(32, 3, padding="same", activation="relu"), MaxPooling2D(), Flatten(), Dense(10),
+    ])  # fmt: skip
+    loss = edgeml.losses.SparseCategoricalCrossentropy(from_logits=True)
+    net.compile("adam", loss)
+    net.fit(x[:500], y[:500], epochs=3, verbose=0)
+    path = tmp_path_factory.mktemp("digits") / "digits.onnx"
+    net.save(path)
+    return onnx.load(path), x[500:], y[500:]
+
+
+@pytest.fixture(scope="module")
+def outputs(digits):
+    """What the float net says."""
+    model, x, _ = digits
+    return open_model(model).run(None, {model.graph.input[0].name: x})[0]
+
+
+@pytest.fixture
+def timed(monkeypatch):
+    """``timed(search, final)`` makes every candidate so many times as fast, on each occasion."""
+
+    def set_times(search, final=None, ms=1.0):
+        def measure(ratio):
+            def side_by_side(sessions, feeds):
+                one = Timing((ms * ratio,), 1.0, 1.0, 1.0)
+                return [one, *[Timing((ms,), ratio, ratio * 0.99, ratio * 1.01)] * 20][
+                    : len(sessions)
+                ]
+
+            return side_by_side
+
+        monkeypatch.setattr("edgeml.quantize._search.side_by_side", measure(search))
+        monkeypatch.setattr(module, "side_by_side", measure(final or search))
+
+    return set_times
+
+
+def exact(outputs, label):
+    return float(np.array_equal(next(iter(outputs.values()))[0], label))
+
+
+def test_proved_is_smaller_and_says_what_it_is(digits, tmp_path):
+    model, x, y = digits
+    before = model.SerializeToString()
+    found = optimize(model, (x, y), max_drop=2, target=OTHER)
+    assert found.verdict == "proved"
+    assert model.SerializeToString() == before
+    report = found.report.to_dict()
+    assert report["chosen"]["recipe"]["form"] == "static int8"
+    assert report["bytes"]["model"] == found.model.ByteSize() < 0.45 * model.ByteSize()
+    assert report["latency"] == "not measured"
+    gain = report["quality"]["difference"]
+    assert -2 <= gain["low"] <= gain["value"] <= gain["high"]
+    assert report["data"]["parts"] == {"calibration": 200, "search": 200, "final": 519}
+    found.save(tmp_path / "small.onnx")
+    saved = (tmp_path / "small.onnx").read_bytes()
+    assert hashlib.sha256(saved).hexdigest() == report["identity"]["model_sha256"]
+    assert get_metadata(tmp_path / "small.onnx")["optimized"]["verdict"] == "proved"
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "small.html", "small.json", "small.onnx"
+    ]  # fmt: skip
+    assert json.loads((tmp_path / "small.json").read_text())["verdict"] == "proved"
+
+
+def test_the_same_seed_gives_the_same_model(digits):
+    model, x, y = digits
+    first, second = (optimize(model, (x, y), max_drop=2, target=OTHER).model for _ in range(2))
+    assert first == second
+
+
+def test_not_proved_where_the_interval_is_wider_than_the_promise(digits):
+    model, x, y = digits
+    found = optimize(model, (x[:150], y[:150]), max_drop=0.5, target=OTHER)
+    assert found.verdict == "not proved"
+    report = found.report.to_dict()
+    assert report["quality"]["difference"]["value"] >= -0.5
+    assert "more examples may prove it" in report["why"]
+    assert found.model.ByteSize() < model.ByteSize()
+
+
+def test_refused_where_no_form_keeps_the_promise(digits, outputs):
+    model, x, _ = digits
+    found = optimize(model, x, labels=outputs, metric=exact, target=OTHER)
+    assert found.verdict == "refused"
+    assert found.model == model
+    report = found.report.to_dict()
+    assert "loses 100.00 points on the search data" in report["why"]
+    assert report["chosen"] is None
+    names = [c["name"] for c in report["candidates"]]
+    assert any("blocks float" in name for name in names)
+    assert {"dynamic int8", "float16 storage"} < set(names)
+
+
+def test_refused_where_the_final_data_say_no(digits, outputs):
+    """The search saw nothing wrong; the part that was opened once did."""
+    model, x, _ = digits
+    final = set(_parts(samples_of(x, model), 0)[2].tolist())
+    labels = [row if i in final else None for i, row in enumerate(outputs)]
+
+    def late(outputs, label):
+        return 1.0 if label is None else exact(outputs, label)
+
+    found = optimize(model, x, labels=labels, metric=late, target=OTHER)
+    assert found.verdict == "refused"
+    assert found.model == model
+    report = found.report.to_dict()
+    assert "loses 100.00 points on the final data, more than 0.5" in report["why"]
+    assert report["quality"]["difference"]["value"] == -100
+
+
+def test_what_loses_most_stays_float(net):
+    """One pair of layers has ranges that 8 bits cannot hold."""
+    rng = np.random.default_rng(0)
+    made = net(16)
+    hidden = made.add("Relu", made.gemm("x", 256, 16))
+    hidden = made.add("Relu", made.gemm(hidden, 256, 256))
+    wide = np.diag(np.geomspace(1e-4, 1e4, 16)).astype(np.float32)
+    spread = made.add("Gemm", made.gemm(hidden, 16, 256), made.constant("wide", wide))
+    narrow = made.constant("narrow", np.diag(1 / wide.diagonal()).astype(np.float32))
+    model = made.model(made.add("Gemm", spread, narrow))
+    x = rng.standard_normal((120, 16)).astype(np.float32)
+    found = optimize(model, x, metric="closeness", max_drop=20, target=OTHER)
+    assert found.verdict == "proved"
+    report = found.report.to_dict()
+    assert report["candidates"][0]["float_blocks"] == []
+    assert 1 <= len(report["chosen"]["float_blocks"]) <= 3
+    alone = report["sensitivity"]["alone"]
+    assert set(report["chosen"]["float_blocks"]) <= set(sorted(alone, key=alone.get)[-3:])
+    assert found.model.ByteSize() < 0.5 * model.ByteSize()
+
+
+def test_never_slower(digits, timed):
+    model, x, y = digits
+    timed(0.8)
+    found = optimize(model, (x, y), max_drop=2)
+    assert (found.verdict, found.model) == ("refused", model)
+    assert "0.80 times as fast as what came in" in found.report.to_dict()["why"]
+
+
+def test_never_slower_when_timed_again(digits, timed):
+    model, x, y = digits
+    timed(1.5, 0.8)
+    found = optimize(model, (x, y), max_drop=2)
+    assert (found.verdict, found.model) == ("refused", model)
+    assert "timed again, it is 0.80 times as fast" in found.report.to_dict()["why"]
+
+
+def test_faster_on_this_machine(digits, timed):
+    model, x, y = digits
+    timed(1.5)
+    found = optimize(model, (x, y), max_drop=2, max_latency_ms=1.0)
+    assert found.verdict == "proved"
+    report = found.report.to_dict()
+    assert report["latency"]["model"]["ratio"] == 1.5
+    assert report["ran"]["operators"]
+    assert optimize(model, (x, y), max_drop=2, max_latency_ms=0.9).verdict == "refused"
+
+
+def test_never_bigger(net):
+    made = net(4)
+    model = made.model(made.gemm("x", 2, 4))
+    x = np.random.default_rng(0).standard_normal((40, 4)).astype(np.float32)
+    found = optimize(model, x, target=OTHER)
+    assert (found.verdict, found.model) == ("refused", model)
+    assert "not smaller than what came in" in found.report.to_dict()["why"]
+
+
+def test_a_budget_that_cannot_be_met(digits):
+    model, x, y = digits
+    found = optimize(model, (x, y), max_bytes=10, max_drop=2, target=OTHER)
+    assert (found.verdict, found.model) == ("refused", model)
+    assert "bytes, more than 10" in found.report.to_dict()["why"]
+
+
+def test_a_model_that_is_quantized_already():
+    x = np.random.default_rng(0).standard_normal((20, 100, 6)).astype(np.float32)
+    found = optimize("edgeml:activity_watch_int8.onnx", x, target=OTHER)
+    assert found.verdict == "refused"
+    assert "quantized already" in found.report.to_dict()["why"]
+    assert str(found.report).startswith("refused: the original")
+
+
+def test_a_few_examples_prove_nothing(digits):
+    model, x, _ = digits
+    found = optimize(model, x[:6], max_drop=100, target=OTHER)
+    assert found.verdict == "not proved"
+    assert "6 examples are too few" in found.report.to_dict()["why"]
+    assert found.report.to_dict()["data"]["overlap"]
+
+
+def test_constant_data(digits):
+    model, x, _ = digits
+    assert optimize(model, np.zeros_like(x[:40]), target=OTHER).verdict != "proved"
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"target": "raspbery-pi-5"}, OptimizeError, "nearest: raspberry-pi-5"),
+        ({"max_drop": -1}, OptimizeError, "max_drop of 0 or more"),
+        ({"max_drop": float("nan")}, OptimizeError, "max_drop of 0 or more"),
+        ({"minutes": 0}, OptimizeError, "minutes above 0"),
+        ({"max_latency_ms": 1, "target": OTHER}, OptimizeError, "measured on this machine only"),
+        ({"metric": "accuracy"}, DataError, "accuracy needs labels"),
+        ({"metric": "top5"}, DataError, "no metric 'top5'"),
+        ({"groups": [0, 1] * 20}, OptimizeError, r"too few groups \(2\)"),
+        ({"data": np.zeros((40, 9, 8, 1))}, InputError, r"shape \[8, 8, 1\], received \[9, 8, 1\]"),
+        ({"data": np.full((40, 8, 8, 1), np.nan)}, InputError, "NaN or infinity"),
+        ({"model": "/nowhere.onnx"}, ModelNotFound, "nowhere"),
+        ({"model": "edgeml:silero.onnx"}, ModelNotFound, "Did you mean edgeml:silero_vad"),
+        ({"resume": "/proc/nowhere"}, OptimizeError, "/proc/nowhere"),
+    ],
+)
+def test_bad_input(digits, options, error, message):
+    arguments = {"model": digits[0], "data": digits[1][:40], **options}
+    arguments.setdefault("target", OTHER)
+    with pytest.raises(error, match=message):
+        optimize(arguments.pop("model"), arguments.pop("data"), **arguments)
+
+
+def test_models_over_2_gb(digits, monkeypatch):
+    monkeypatch.setattr(module, "LARGEST", 1000)
+    with pytest.raises(ModelFormatError, match="over 2 GB"):
+        optimize(digits[0], digits[1], target=OTHER)
+
+
+def test_groups_are_never_divided():
+    groups = np.random.default_rng(0).integers(0, 12, 200)
+    parts = _parts(Samples(200, dict, groups=groups.tolist()), 0)
+    owners = [set(groups[part]) for part in parts]
+    assert sum(map(len, owners)) == len(set.union(*owners)) == 12
+
+
+def test_intervals_count_groups(digits):
+    model, x, y = digits
+    one = optimize(model, (x, y), max_drop=2, target=OTHER).report.to_dict()
+    many = optimize(model, (x, y), max_drop=2, target=OTHER, groups=np.arange(len(x)) // 40)
+    report = many.report.to_dict()
+    assert report["data"]["groups"]
+    assert report["quality"]["difference"]["method"] != one["quality"]["difference"]["method"]
+
+
+STAGES = ("calibrating", "choosing ranges", "keeping blocks float", "asking each block",
+          "other forms", "timing", "final examination")  # fmt: skip
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_ctrl_c_returns_the_best_so_far(digits, outputs, stage, tmp_path):
+    model, x, _ = digits
+
+    def near(outputs, label):
+        return 1 - min(1, float(np.abs(outputs["dense"] - label).max()))
+
+    def interrupt(name, share, left):
+        heard.append(name)
+        if name == stage:
+            raise KeyboardInterrupt
+
+    heard = []
+    labels = list(outputs)
+    name = model.graph.output[0].name
+    found = optimize(
+        model, x, labels=labels, target=OTHER, max_drop=0.3, on_progress=interrupt,
+        metric=lambda outputs, label: near({"dense": outputs[name]}, label),
+    )  # fmt: skip
+    assert heard.count(stage) == 1
+    assert found.report.to_dict()["why"] == "stopped by the user"
+    assert found.verdict == ("not proved" if stage in STAGES[-2:] else "refused")
+    found.save(tmp_path / "any.onnx")
+    open_model(onnx.load(tmp_path / "any.onnx"))
+
+
+KILLED = """
+import os, signal, sys
+from edgeml.cli import main
+from edgeml.quantize import _store
+
+kind, count = sys.argv[1], int(sys.argv[2])
+at = {"put": (_store.Store, "put"), "fsync": (_store.os, "fsync")}[kind]
+plain, calls = getattr(*at), []
+
+def counted(*arguments):
+    calls.append(1)
+    if len(calls) == count:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return plain(*arguments)
+
+setattr(*at, counted)
+main(sys.argv[3:])
+"""
+
+
+def test_a_killed_run_goes_on_where_it_ended(digits, tmp_path, monkeypatch):
+    model, x, y = digits
+    onnx.save(model, tmp_path / "digits.onnx")
+    np.savez(tmp_path / "data.npz", **{model.graph.input[0].name: x}, labels=y)
+    folder = tmp_path / "kept"
+    arguments = ["optimize", tmp_path / "digits.onnx", "--data", tmp_path / "data.npz",
+                 "--target", OTHER, "--max-drop", "2", "--resume", folder]  # fmt: skip
+    for kind, count, entries in (("put", 3, 2), ("fsync", 2, 3)):
+        ended = subprocess.run([sys.executable, "-c", KILLED, kind, str(count), *arguments])
+        assert ended.returncode == -9
+        assert not (tmp_path / "digits.optimized.onnx").exists()
+        whole = [p for p in folder.rglob("*.json") if not p.name.startswith(".")]
+        assert len(whole) == entries
+        assert all(isinstance(json.loads(p.read_text()), float) for p in whole)
+
+    asked = []
+    scores = Judge.scores
+    monkeypatch.setattr(
+        Judge, "scores", lambda self, model, at: asked.append(len(at)) or scores(self, model, at)
+    )
+    data = {model.graph.input[0].name: np.load(tmp_path / "data.npz")[model.graph.input[0].name]}
+    options = {"labels": list(y), "target": OTHER, "max_drop": 2}
+    resumed = optimize(tmp_path / "digits.onnx", data, resume=folder, **options)
+    after_it = len(asked)
+    whole = optimize(tmp_path / "digits.onnx", data, **options)
+    assert len(asked) - after_it == after_it + 3  # what was kept is not asked again
+    assert resumed.model == whole.model
+    best = onnx.load(next(folder.rglob("best.onnx")))
+    assert best.graph == whole.model.graph
+
+
+def test_another_question_starts_anew(digits, tmp_path):
+    model, x, y = digits
+    common = {"target": OTHER, "max_drop": 2, "resume": tmp_path}
+
+    def first(outputs, label):
+        return 1.0
+
+    def second(outputs, label):
+        return 0.5
+
+    second.__name__ = "first"
+    for data, options in (((x, y), {}), ((x, y), {"seed": 1}), ((x, 9 - y), {}),
+                          ((x[:-1], y[:-1]), {}), (x, {"metric": first}),
+                          (x, {"metric": second})):  # fmt: skip
+        optimize(model, data, **common, **options)
+    assert len(list(tmp_path.iterdir())) == 6
+    optimize(model, (x, y), **common)
+    assert len(list(tmp_path.iterdir())) == 6
+
+
+def test_a_stateful_model_with_weights_in_the_bodies_of_ifs():
+    rng = np.random.default_rng(0)
+    feeds = [
+        {"input": rng.standard_normal((1, 576)).astype(np.float32) * 0.1,
+         "state": rng.standard_normal((2, 1, 128)).astype(np.float32) * 0.1,
+         "sr": np.array(16000, np.int64)}
+        for _ in range(30)
+    ]  # fmt: skip
+    found = optimize("edgeml:silero_vad.onnx", feeds, target=OTHER, max_drop=10)
+    report = found.report.to_dict()
+    assert report["asked"]["metric"] == "closeness"
+    assert found.model.ByteSize() <= report["bytes"]["original"]
+    open_model(found.model).run(None, feeds[0])
+
+
+def tensors(*infos):
+    return [helper.make_tensor_value_info(*info) for info in infos]
+
+
+def test_outputs_whose_size_depends_on_the_data(net):
+    made = net(16)
+    scores = made.gemm(made.add("Relu", made.gemm("x", 128, 16)), 16, 128)
+    model = made.model(scores)
+    model.graph.node.extend([
+        helper.make_node("Greater", [scores, "zero"], ["above"]),
+        helper.make_node("NonZero", ["above"], ["places"]),
+    ])  # fmt: skip
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(0), "zero"))
+    model.graph.output.extend(tensors(("places", TensorProto.INT64, (2, "count"))))
+    x = np.random.default_rng(0).standard_normal((60, 16)).astype(np.float32)
+    found = optimize(model, x, metric="closeness", max_drop=99, target=OTHER)
+    assert found.verdict in ("proved", "not proved")
+
+
+def test_several_inputs_and_integers(net):
+    made = net(16)
+    table = made.constant("table", made.weights(50, 16))
+    axis = made.constant("axis", np.array([1]))
+    words = made.add("ReduceMean", made.add("Gather", table, "ids"), axis, keepdims=0)
+    made.constant("first", made.weights(16, 256))
+    total = made.add("Add", made.add("MatMul", words, "first"), made.gemm("x", 256, 16))
+    hidden = made.add("Relu", made.gemm(made.add("Relu", total), 64, 256))
+    model = made.model(made.gemm(hidden, 5, 64))
+    model.graph.input.extend(tensors(("ids", TensorProto.INT64, ("batch", 7))))
+    del model.graph.value_info[:]
+    model = onnx.shape_inference.infer_shapes(model)
+    rng = np.random.default_rng(0)
+    data = {"x": rng.standard_normal((60, 16)), "ids": rng.integers(0, 50, (60, 7))}
+    found = optimize(model, data, target=OTHER, max_drop=20)
+    assert found.verdict in ("proved", "not proved")
+    assert found.model.ByteSize() < 0.6 * model.ByteSize()
+
+
+@pytest.mark.parametrize("words", [False, True])
+@pytest.mark.parametrize("zipmap", [False, True])
+def test_a_classifier_of_scikit_learn(words, zipmap):
+    convert = pytest.importorskip("skl2onnx", reason="skl2onnx makes the models").to_onnx
+    from sklearn.neural_network import MLPClassifier
+
+    x, y = load_digits(return_X_y=True)
+    x, labels = x.astype(np.float32), np.array([f"digit {k}" for k in y]) if words else y
+    net = MLPClassifier((64,), random_state=0)
+    for _ in range(15):
+        net.partial_fit(x[:400], labels[:400], classes=np.unique(labels))
+    model = convert(net, x[:1], options={"zipmap": zipmap}, target_opset=17)
+    found = optimize(model, (x[400:700], labels[400:700]), target=OTHER, max_drop=5)
+    report = found.report.to_dict()
+    assert report["asked"]["metric"] == "accuracy"
+    accuracy = net.score(x[400:700], labels[400:700]) * 100
+    if found.verdict != "refused":
+        assert report["quality"]["original"] == pytest.approx(accuracy, abs=6)
