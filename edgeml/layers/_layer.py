@@ -10,7 +10,7 @@ import re
 import weakref
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any, dataclass_transform
+from typing import TYPE_CHECKING, Any, dataclass_transform
 
 import numpy as np
 
@@ -70,6 +70,10 @@ class Layer:
     Args:
         name: Its name; by default the class's in snake case, with a number.
         trainable: Whether its parameters may be trained; False freezes it.
+
+    Attributes:
+        input: What it was last called on when a functional model was put together.
+        output: What it made then: ``Model(model.inputs, model.layers[3].output)`` is a part.
 
     Example:
         >>> import numpy as np
@@ -212,8 +216,31 @@ class Layer:
             result = self._trace(graph, args, kwargs)
             # An output that is the input itself would make the two indistinguishable.
             result = map_leaves(lambda y: emit("Identity", y) if y in tensors else y, result)
-        graph.history.append(Call(self, args, kwargs, result))
+        self._call = Call(self, args, kwargs, result)
+        graph.history.append(self._call)
         return result
+
+    if not TYPE_CHECKING:  # type checkers are to know the attributes that there are
+
+        def __getattr__(self, name: str) -> Any:
+            """Return ``input`` or ``output``: of the last call when a model was put together.
+
+            They are no properties, so that a layer may have attributes of these names.
+            """
+            if name in ("input", "output"):
+                return self._symbolic(name)
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def _symbolic(self, which: str) -> Any:
+        call: Call | None = self.__dict__.get("_call")
+        if call is None:
+            raise AttributeError(
+                f"{self.__dict__.get('name', 'the layer')!r} has no {which}: it was not called on "
+                "an Input, or on what other layers made of one"
+            )
+        if which == "output":
+            return call.result
+        return call.args[0] if len(call.args) == 1 else list(call.args)
 
     def _trace(self, graph: Graph, args: Any, kwargs: dict[str, Any]) -> Any:
         outer, training = graph.scope, graph.training
@@ -338,6 +365,21 @@ class Layer:
         """The parameters that training does not change by gradients."""
         trained = {id(p) for p in self.trainable_weights}
         return [p for p in self.weights if id(p) not in trained]
+
+    @property
+    def variables(self) -> list[Parameter]:
+        """The same as `weights`."""
+        return self.weights
+
+    @property
+    def trainable_variables(self) -> list[Parameter]:
+        """The same as `trainable_weights`."""
+        return self.trainable_weights
+
+    @property
+    def non_trainable_variables(self) -> list[Parameter]:
+        """The same as `non_trainable_weights`."""
+        return self.non_trainable_weights
 
     def get_weights(self) -> list[Array]:
         """Return copies of all parameters, in Keras's shapes."""

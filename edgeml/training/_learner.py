@@ -39,6 +39,7 @@ class Learner(Network):
         self.history: History | None = None
         self.loss: Any = None
         self.steps_per_execution = 1
+        self._user_metadata: dict[str, Any] = {}
         self._wishes = Wishes()
         self._goals: list[Goal] = []
         self._engine: Engine | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from edgeml.callbacks import CallbackList
 from edgeml.callbacks._history import History
 from edgeml.errors import ConfigError, DataError
 from edgeml.graph._tree import leaves
+from edgeml.layers._config import deserialize, serialize
 from edgeml.layers._layer import Layer
 from edgeml.layers._lora import adapters_of
 from edgeml.metrics import Metric
@@ -101,6 +103,35 @@ class Model(Learner):
         self._set_goals(len(leaves(self._outputs)) or self._wishes.count() or 1)
         self._release()
         self._resolved = None
+
+    @property
+    def compiled(self) -> bool:
+        """Whether `compile` was called."""
+        return self.optimizer is not None
+
+    def get_compile_config(self) -> dict[str, Any]:
+        """Return what `compile` was given, as JSON values; nothing when it was not called.
+
+        Raises:
+            ModelFormatError: a loss or metric cannot be written.
+        """
+        if self.optimizer is None:
+            return {}
+        given = {field.name: getattr(self._wishes, field.name) for field in fields(self._wishes)}
+        given["metrics"] = given["metrics"] or None
+        return {
+            "optimizer": serialize(self.optimizer), **serialize(given),
+            "steps_per_execution": self.steps_per_execution,
+        }  # fmt: skip
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Call `compile` with what `get_compile_config` returned.
+
+        Raises:
+            ModelFormatError: a loss or metric is not known here.
+        """
+        if config:
+            self.compile(**{key: deserialize(value) for key, value in config.items()})
 
     @property
     def metrics(self) -> list[Metric]:
@@ -344,8 +375,19 @@ class Model(Learner):
             raise ConfigError(f"{self.name} has no adapters: call enable_lora(rank) first")
         return found
 
+    def set_user_defined_metadata(self, metadata: dict[str, Any]) -> None:
+        """Keep JSON values with the model, in its file, too."""
+        self._user_metadata = json.loads(json.dumps(metadata))
+
+    def get_user_defined_metadata(self) -> dict[str, Any]:
+        """Return what `set_user_defined_metadata` was given."""
+        return dict(self._user_metadata)
+
     def save(self, path: Any) -> None:
         """Write the model to one ``.onnx`` file that any ONNX tool runs; see `load_model`.
+
+        The file holds the weights, the layers and what `compile` was given; the optimizer's state
+        is in checkpoints only.
 
         Args:
             path: File to write; replaced in one step, so that a crash leaves the old or the new.

@@ -85,6 +85,11 @@ class Network(Layer):
         """Shape of the output, None for unknown dimensions; a list for several."""
         return map_leaves(shape_of, self._outputs)
 
+    def _symbolic(self, which: str) -> Any:
+        if not self.__dict__.get("_inputs"):
+            return super()._symbolic(which)
+        return self._input_tree if which == "input" else self._outputs
+
     @property
     def entries(self) -> list[Any]:
         """The calls of layers and the operators between them, in order."""
@@ -182,6 +187,12 @@ class Network(Layer):
             return [x[name] for name in self._names] if len(x) > 1 else next(iter(x.values()))
         values = list(x.values())
         return values[0] if len(values) == 1 else x if not numbered(x) else values
+
+    def reset_states(self) -> None:
+        """Make stateful layers start anew."""
+        for layer in self.flatten_layers():
+            if layer is not self and hasattr(layer, "reset_state"):
+                layer.reset_state()
 
     def _refresh(self) -> None:
         """Forget the graph for prediction when the layers have other parameters than it has."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from edgeml.training._model import Model
 from edgeml.training._sequential import Sequential
 
 SCHEMA = 1
+_log = logging.getLogger("edgeml.training")
 
 
 def inference_graph(model: Model) -> Graph:
@@ -78,12 +80,23 @@ def save(model: Model, path: Path) -> None:
             parameters[name] = _described(parameter, i)
     for key, value in (
         ("edgeml.schema", SCHEMA), ("edgeml.layers", describe(model)),
-        ("edgeml.parameters", parameters),
+        ("edgeml.parameters", parameters), ("edgeml.compile", _compiled(model)),
+        ("edgeml.user", model.get_user_defined_metadata()),
     ):  # fmt: skip
+        if not value:
+            continue
         entry = proto.metadata_props.add()
         entry.key, entry.value = key, json.dumps(value)
     content = proto.SerializeToString()
     write_atomically(path, lambda file: _write(file, content))
+
+
+def _compiled(model: Model) -> dict[str, Any]:
+    try:
+        return model.get_compile_config()
+    except ModelFormatError as error:
+        _log.info("the file of %s does not say how it was compiled: %s", model.name, error)
+        return {}
 
 
 def set_initializers(proto: Any, values: Mapping[str, Any]) -> None:
@@ -231,7 +244,7 @@ def _build_functional(config: dict[str, Any], layers: Sequence[Layer]) -> Model:
     return Model(find(config["input_tree"]), find(config["outputs"]), name=config["name"])
 
 
-def load_model(path: Any) -> Model:
+def load_model(path: Any, compile: bool = True) -> Model:
     """Read a model that `Model.save` wrote.
 
     A file whose layers are not known here (of an unregistered class, or written by another tool)
@@ -239,6 +252,8 @@ def load_model(path: Any) -> Model:
 
     Args:
         path: An ``.onnx`` file.
+        compile: Whether to compile it as it was when it was saved; a loss or metric of one's own
+            must be registered (`edgeml.layers.register`), or the model is not compiled.
 
     Raises:
         ModelNotFound: there is no such file.
@@ -276,6 +291,12 @@ def load_model(path: Any) -> Model:
     arrays = {t.name: onnx().numpy_helper.to_array(t) for t in proto.graph.initializer}
     described = json.loads(metadata["edgeml.parameters"])
     _set_weights(model, described, arrays)
+    model.set_user_defined_metadata(json.loads(metadata.get("edgeml.user", "{}")))
+    if compile:
+        try:
+            model.compile_from_config(json.loads(metadata.get("edgeml.compile", "{}")))
+        except ModelFormatError as error:
+            _log.info("%s is loaded, and not compiled: %s", file, error)
     return model
 
 

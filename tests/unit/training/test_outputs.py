@@ -246,3 +246,43 @@ def test_one_batch_at_a_time():
     assert weighted["loss"] == 0.0
     model.reset_metrics()
     assert model.predict_on_batch(B).shape == (48, 2)
+
+
+def test_parts_of_a_model_make_another():
+    base = edgeml.Sequential([Input((5,)), Dense(4, activation="relu", name="features"), Dense(2)])
+    part = edgeml.Model(base.inputs, base.get_layer("features").output)
+    kernel, bias = base.get_layer("features").get_weights()
+    np.testing.assert_allclose(part.predict(A), np.maximum(A @ kernel + bias, 0), atol=1e-5)
+    both = edgeml.Model(base.input, [base.get_layer("features").output, base.output])
+    assert [y.shape for y in both.predict(A)] == [(48, 4), (48, 2)]
+    assert base.variables == base.weights
+    with pytest.raises(AttributeError, match="was not called on an Input"):
+        _ = Dense(2).output
+    with pytest.raises(AttributeError, match="'Dense' object has no attribute 'outputs'"):
+        _ = Dense(2).outputs
+
+
+def test_a_loaded_model_is_compiled_as_it_was(tmp_path):
+    model = _two()
+    model.set_user_defined_metadata({"labels": ["no", "yes"]})
+    model.compile(edgeml.optimizers.Adam(0.02), LOSSES, {"kind": 2.0}, {"kind": ["accuracy"]})
+    model.fit([A, B], [NUMBER, KIND], verbose=0)
+    model.save(tmp_path / "model.onnx")
+    again = edgeml.load_model(tmp_path / "model.onnx")
+    assert again.compiled
+    assert again.optimizer.learning_rate == 0.02
+    assert again.evaluate([A, B], [NUMBER, KIND]) == model.evaluate([A, B], [NUMBER, KIND])
+    assert again.get_user_defined_metadata() == {"labels": ["no", "yes"]}
+    assert not edgeml.load_model(tmp_path / "model.onnx", compile=False).compiled
+    model.compile("sgd", [lambda y, p: edgeml.ops.mean((y - p) ** 2, axis=-1), None])
+    model.save(tmp_path / "own.onnx")
+    assert not edgeml.load_model(tmp_path / "own.onnx").compiled
+
+
+def test_states_start_anew():
+    model = edgeml.Sequential([Input((4, 3), batch_size=2), layers.LSTM(2, stateful=True)])
+    x = rng.standard_normal((2, 4, 3)).astype(np.float32)
+    first = model.predict(x)
+    assert np.abs(model.predict(x) - first).max() > 1e-4
+    model.reset_states()
+    np.testing.assert_array_equal(model.predict(x), first)
