@@ -74,7 +74,8 @@ RENAMED: dict[str, dict[str, str]] = {
         "evaluateDataset": "edgeml.Model.evaluate", "fitDataset": "edgeml.Model.fit",
         "yieldEvery": "edgeml.Model.fit_async", "findLayer": "edgeml.Model.get_layer",
         "toJSON": "edgeml.Model.to_json", "stopTraining": "edgeml.Model.stop_training",
-        "execute": "edgeml.plots.features", "resetStates": "edgeml.layers.RNN.reset_state",
+        "execute": "edgeml.plots.features", "resetStates": "edgeml.Model.reset_states",
+        "loadTrainingConfig": "edgeml.Model.compile_from_config",
         "stateful": "edgeml.layers.RNN(stateful=True)",
     },
     "knn-classifier": {
@@ -138,12 +139,8 @@ REASONS: dict[str, dict[str, str]] = {
                          "RandomPosterization", "RandomSaturation", "RandomSharpness"), COLOURS),
         **dict.fromkeys(("RandomElasticTransform", "RandomPerspective"), BENT),
         **dict.fromkeys(("ContrastLimitedAdaptiveHistogramEqualization", "Equalization"), COUNTED),
-        "Hashing": "no operator of ONNX hashes strings; `edgeml.layers.StringLookup`, or a hash in "
-        "`edgeml.data.Dataset.map`",
-        "HashedCrossing": "see `Hashing`; `edgeml.layers.StringLookup` of both features joined",
         "MaxNumBoundingBoxes": "augmentations here move pictures, not boxes; pad boxes with "
         "`edgeml.data.Dataset.map`",
-        "MelSpectrogram": "is an operator: `edgeml.ops.log_mel`, in an `edgeml.layers.Lambda`",
         "STFTSpectrogram": "is an operator: `edgeml.ops.spectrogram`, in an `edgeml.layers.Lambda`",
         "Pipeline": "`edgeml.Sequential` of the same layers",
     },
@@ -190,10 +187,6 @@ REASONS: dict[str, dict[str, str]] = {
     },
     "LayersModel": {
         "dispose": "memory is Python's: nothing has to be disposed of",
-        "setUserDefinedMetadata": "`onnx.helper.set_model_props` on the saved file",
-        "getUserDefinedMetadata": "see `setUserDefinedMetadata`",
-        "loadTrainingConfig": "`compile` says how to train; a checkpoint keeps it: "
-        "`edgeml.training.Trainer.resume`",
     },
 }  # fmt: skip
 
