@@ -29,6 +29,7 @@ class Candidate:
         floating: Blocks that stay float.
         divergence: Mean distance of its outputs from the original's, on the search data.
         drop: Points that it loses there; negative when it is better.
+        likely_drop: The same and one standard error: what it may lose on other data.
         ratio: How many times as fast as the original, once it is measured.
         note: Why it was not taken.
     """
@@ -39,6 +40,7 @@ class Candidate:
     floating: tuple[str, ...] = ()
     divergence: float | None = None
     drop: float | None = None
+    likely_drop: float | None = None
     ratio: float | None = None
     note: str = ""
 
@@ -52,6 +54,7 @@ class Candidate:
         return {
             "name": self.name, "recipe": self.recipe, "float_blocks": list(self.floating),
             "bytes": self.size, "divergence": self.divergence, "drop_points": self.drop,
+            "likely_drop_points": self.likely_drop,
             "ratio": self.ratio, "note": self.note,
         }  # fmt: skip
 

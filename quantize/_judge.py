@@ -41,6 +41,12 @@ class Scores:
         """Points that the candidate loses; negative when it is better."""
         return float(self.theirs.mean() - self.ours.mean()) * 100
 
+    @property
+    def likely_drop(self) -> float:
+        """Points that it may lose on other examples: one standard error more."""
+        gaps = self.theirs - self.ours
+        return self.drop + 100 * float(gaps.std()) / max(len(gaps), 1) ** 0.5
+
     def difference(self, seed: int = 0) -> Estimate:
         """Return the candidate's gain with its 95% interval, in points."""
         found = score_difference(self.ours * 100, self.theirs * 100, self.groups, seed=seed)

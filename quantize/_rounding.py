@@ -79,8 +79,8 @@ class _Layer:
         """Count an input: sums of products of what meets two weights of a row."""
         columns = self._columns(np.asarray(x, np.float32))
         step = -(-columns.shape[-1] // _PLACES)
-        some = columns[..., ::step].astype(np.float64)
-        found = some @ some.swapaxes(-1, -2)
+        some = np.ascontiguousarray(columns[..., ::step])
+        found = (some @ some.swapaxes(-1, -2)).astype(np.float64)
         self.moments = found if self.moments is None else self.moments + found
 
     def _columns(self, x: Array) -> Array:

@@ -33,6 +33,7 @@ Array = NDArray[Any]
 Listener = Callable[[str, float, float], None]
 _ASKED = 16  # examples for sensitivities
 _RANKED = 48  # examples that tell methods apart
+_FIGURES = ("divergence", "drop", "likely_drop")
 _ROUNDED = 64  # examples that weights are rounded for
 _NOT_SLOWER = 0.98  # lower end of the interval of the ratio: noise is not a loss
 _BAD_FORM = (ModelError, OptimizeError)  # a form that does not run is given up, not the search
@@ -228,8 +229,7 @@ class Search:
             self._rank(self._static(best.recipe["ranges"], together=False))
             best = self._least_divergent()
         if best is not None:
-            best.drop = self._kept(best, self.searching, "drop")
-            self._note_best(best)
+            self._weigh(best)
 
     def _rank(self, candidate: Candidate) -> None:
         try:
@@ -245,21 +245,30 @@ class Search:
 
     def _kept(self, candidate: Candidate, indices: Indices, what: str) -> float:
         """Return a candidate's figure, from the store when an earlier run had it."""
-        key = f"{candidate.name}|{candidate.floating}|{len(indices)}|{what}"
+        key = f"{candidate.name}|{candidate.floating}|{len(indices)}"
         known = self.store.get(key)
         if known is None:
-            known = getattr(self.judge.scores(candidate.model, indices), what)
+            scores = self.judge.scores(candidate.model, indices)
+            known = {name: getattr(scores, name) for name in _FIGURES}
             self.store.put(key, known)
-        return float(known)
+        return float(known[what])
 
-    def _note_best(self, candidate: Candidate) -> None:
-        if candidate.drop is not None and candidate.drop <= self.wanted.max_drop:
+    def _weigh(self, candidate: Candidate) -> None:
+        """Measure what a candidate loses on the search data."""
+        candidate.drop = self._kept(candidate, self.searching, "drop")
+        candidate.likely_drop = self._kept(candidate, self.searching, "likely_drop")
+        if candidate.drop <= self.wanted.max_drop:
             self.store.keep_best(candidate.model, candidate.to_dict())
+
+    def _is_safe(self, candidate: Candidate) -> bool:
+        """Return whether it keeps the promise with a margin: the final data are others."""
+        likely = candidate.likely_drop
+        return likely is not None and likely <= self.wanted.max_drop
 
     def _mixed(self) -> None:
         """Keep float what loses most, as little as needed: bisection along that order."""
         judged = [c for c in self.found.candidates if c.drop is not None]
-        if not judged or judged[0].drop is None or judged[0].drop <= self.wanted.max_drop:
+        if not judged or self._is_safe(judged[0]):
             return
         recipe = judged[0].recipe
         order = self._order(self.found.plans[judged[0].name])
@@ -269,10 +278,9 @@ class Search:
             candidate = self._static(
                 recipe["ranges"], order[:middle], together=recipe["rounding"] == "together"
             )
-            candidate.drop = self._kept(candidate, self.searching, "drop")
+            self._weigh(candidate)
             self.found.candidates.append(candidate)
-            self._note_best(candidate)
-            if candidate.drop <= self.wanted.max_drop:
+            if self._is_safe(candidate):
                 high = middle
             else:
                 low = middle
@@ -300,8 +308,7 @@ class Search:
 
     def _others(self) -> None:
         """Try what needs no calibration, where the static form does not do."""
-        if any(c.drop is not None and c.drop <= self.wanted.max_drop for c in
-               self.found.candidates if not c.floating):  # fmt: skip
+        if any(self._is_safe(c) for c in self.found.candidates if not c.floating):
             return
         for name, make in (("dynamic int8", dynamic_int8), ("float16 storage", half_storage)):
             if self.left < 0:
@@ -318,15 +325,16 @@ class Search:
             candidate.model = model
             self.found.candidates.append(candidate)
             try:
-                candidate.drop = self._kept(candidate, self.searching, "drop")
+                self._weigh(candidate)
             except _BAD_FORM as error:
                 candidate.note = str(error)[:300]
-                continue
-            self._note_best(candidate)
 
     def _best_untimed(self) -> Candidate | None:
         passing = self._passing()
-        return min(passing, key=lambda c: c.size) if passing else None
+        return min(passing, key=self._preference) if passing else None
+
+    def _preference(self, candidate: Candidate) -> tuple[bool, int]:
+        return not self._is_safe(candidate), candidate.size
 
     def _passing(self) -> list[Candidate]:
         found = []
@@ -344,7 +352,7 @@ class Search:
         return found
 
     def _time(self) -> None:
-        passing = sorted(self._passing(), key=lambda c: c.size)[:4]
+        passing = sorted(self._passing(), key=self._preference)[:4]
         if not passing:
             tried = "; ".join(f"{c.name}: {c.note}" for c in self.found.candidates if c.note)
             self.found.why = tried or "nothing in it has 8-bit kernels, or weights worth rounding"
@@ -365,6 +373,7 @@ class Search:
         if not fit:
             self.found.why = "; ".join(f"{c.name}: {c.note}" for c in passing)
             return
+        fit = [c for c in fit if self._is_safe(c)] or fit
         # Within 3% of the fastest, the smallest file wins.
         top = max(c.ratio or 0.0 for c in fit)
         self.found.chosen = min(
