@@ -19,8 +19,9 @@ import edgeml
 
 SNAPSHOT = Path(__file__).with_name("api.txt")
 HEAVY = {
-    "aiomqtt", "amqtt", "av", "cv2", "ai_edge_litert", "gpiod", "onnx", "onnxruntime", "pydantic",
-    "pynmea2", "rich", "scipy", "serial", "sounddevice", "soundfile", "soxr",
+    "aiomqtt", "amqtt", "av", "cv2", "ai_edge_litert", "gpiod", "matplotlib", "onnx", "onnxruntime",
+    "optuna", "pydantic", "pynmea2", "rich", "scipy", "serial", "sklearn", "sounddevice",
+    "soundfile", "soxr", "tensorboardX",
 }  # fmt: skip
 
 
