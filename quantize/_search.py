@@ -234,7 +234,7 @@ class Search:
     def _rank(self, candidate: Candidate) -> None:
         try:
             ranked = self.searching[:_RANKED]
-            candidate.divergence = self._kept(candidate, ranked, "divergence")
+            candidate.divergence = self._kept(candidate, ranked)["divergence"]
         except _BAD_FORM as error:
             candidate.note = str(error)[:300]
         self.found.candidates.append(candidate)
@@ -243,20 +243,20 @@ class Search:
         running = [c for c in self.found.candidates if c.divergence is not None]
         return min(running, key=lambda c: c.divergence or 0.0, default=None)
 
-    def _kept(self, candidate: Candidate, indices: Indices, what: str) -> float:
-        """Return a candidate's figure, from the store when an earlier run had it."""
+    def _kept(self, candidate: Candidate, indices: Indices) -> dict[str, float]:
+        """Return a candidate's figures, from the store when an earlier run had it."""
         key = f"{candidate.name}|{candidate.floating}|{len(indices)}"
         known = self.store.get(key)
         if known is None:
             scores = self.judge.scores(candidate.model, indices)
             known = {name: getattr(scores, name) for name in _FIGURES}
             self.store.put(key, known)
-        return float(known[what])
+        return dict(known)
 
     def _weigh(self, candidate: Candidate) -> None:
         """Measure what a candidate loses on the search data."""
-        candidate.drop = self._kept(candidate, self.searching, "drop")
-        candidate.likely_drop = self._kept(candidate, self.searching, "likely_drop")
+        figures = self._kept(candidate, self.searching)
+        candidate.drop, candidate.likely_drop = figures["drop"], figures["likely_drop"]
         if candidate.drop <= self.wanted.max_drop:
             self.store.keep_best(candidate.model, candidate.to_dict())
 
