@@ -28,10 +28,10 @@ from edgeml.quantize._report import Report
 from edgeml.quantize._robust import robustness
 from edgeml.quantize._samples import Samples, samples_of
 from edgeml.quantize._search import Found, Listener, Search, Wanted
-from edgeml.quantize._session import open_model
+from edgeml.quantize._session import open_model, what_runs
 from edgeml.quantize._store import Store, write_atomically
 from edgeml.quantize._targets import Target, target_of
-from edgeml.quantize._truth import layers, saturation, what_ran
+from edgeml.quantize._truth import layers, saturation, weights_bytes, what_ran
 
 Array = NDArray[Any]
 SCHEMA = 1
@@ -356,10 +356,13 @@ class _Examination:
         feeds = list(self.judge.samples.feeds(self.parts[0][:4]))
         if self.target.here:
             looks["ran"] = what_ran(chosen.model, feeds, config=self.target.config)
+            before = weights_bytes(what_runs(self.original, config=self.target.config))
+            looks["memory"] = {"original": before, "model": looks["ran"]["weights_bytes"]}
         plan = self.found.plans.get(chosen.name)
         if plan is not None:
             index = Index(self.prepared)  # its weights are those of the plan
-            looks["layers"] = layers(plan, self.found.sensitivity)
+            nodes = looks["ran"]["nodes"] if "ran" in looks else {}
+            looks["layers"] = layers(index, plan, self.found.sensitivity, nodes, chosen.floating)
             looks["saturation"] = saturation(index, plan)
         try:
             looks["robustness"] = robustness(
