@@ -49,17 +49,17 @@ def what_ran(
     total = sum(times.values()) or 1.0
     nodes: dict[str, dict[str, Any]] = {}
     operators: dict[tuple[str, str], dict[str, Any]] = {}
+    unnamed: dict[str, Any] = {"share": 0.0}
     for node, kind in _kinds(runs):
         share = times.pop((node.op_type, node.name), 0.0) / total if node.name else 0.0
         one = {"operator": node.op_type, "kind": kind, "share": share}
         plain = _COPY.sub("", node.name)
         nodes[plain if plain and plain not in nodes else f"{node.name} ({len(nodes)})"] = one
-        group = {"count": 0, "kind": kind, "share": 0.0}
-        group = operators.setdefault((node.op_type, kind), group)
+        group = operators.setdefault((node.op_type, kind), {"count": 0, "kind": kind, "share": 0.0})
         group["count"] += 1
         group["share"] += share
     for (op, _), took in times.items():  # of nodes without a name
-        group = next((g for (other, _), g in operators.items() if other == op), {"share": 0.0})
+        group = next((g for (other, _), g in operators.items() if other == op), unnamed)
         group["share"] += took / total
     kinds = Counter(op for op, _ in operators)
     return {

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeml.cli._output import print_json
+from edgeml.errors import OptimizeError
 
 if TYPE_CHECKING:
     from edgeml.quantize import Result
@@ -43,15 +44,19 @@ def main(args: argparse.Namespace) -> int:
     """Shrink a model."""
     from edgeml.quantize import optimize
 
+    output = args.output or _beside(args.model)
+    if not output.parent.is_dir():  # before minutes of search, not after
+        raise OptimizeError(f"{output}: there is no folder {output.parent}; make it first")
     show = _Progress() if sys.stderr.isatty() else None
-    result = optimize(
-        args.model, args.data, target=args.target, metric=args.metric, max_drop=args.max_drop,
-        max_latency_ms=args.max_latency_ms, max_bytes=args.max_bytes, minutes=args.minutes,
-        seed=args.seed, resume=args.resume, on_progress=show,
-    )  # fmt: skip
-    if show is not None:
-        show.end()
-    output = args.output or Path(args.model.removeprefix("edgeml:")).with_suffix(".optimized.onnx")
+    try:
+        result = optimize(
+            args.model, args.data, target=args.target, metric=args.metric, max_drop=args.max_drop,
+            max_latency_ms=args.max_latency_ms, max_bytes=args.max_bytes, minutes=args.minutes,
+            seed=args.seed, resume=args.resume, on_progress=show,
+        )  # fmt: skip
+    finally:
+        if show is not None:
+            show.end()
     refused = result.verdict == "refused"
     if refused:
         for ending in (".html", ".json"):
@@ -63,6 +68,13 @@ def main(args: argparse.Namespace) -> int:
     else:
         _print(result, output, refused=refused)
     return REFUSED if refused else 0
+
+
+def _beside(model: str) -> Path:
+    """Return where the result goes: beside a file; here, when the model is from elsewhere."""
+    elsewhere = model.startswith(("edgeml:", "http://", "https://"))
+    path = Path(model.removeprefix("edgeml:").rpartition("/")[2] if elsewhere else model)
+    return path.expanduser().with_suffix(".optimized.onnx")
 
 
 def _print(result: Result, output: Path, *, refused: bool) -> None:
