@@ -35,6 +35,18 @@ def fold_normalization(
 
     Raises:
         ModelFormatError: the graph is not as in case 1 or 2.
+
+    Example:
+        >>> import numpy as np
+        >>> import onnx
+        >>> model = onnx.parser.parse_model(
+        ...     '<ir_version: 9, opset_import: ["": 17]> g (float[1,3,8,8] x) => (float[1,1,8,8] y)'
+        ...     "<float[1,3,1,1] w = {1, 1, 1}> { y = Conv(x, w) }"
+        ... )
+        >>> from edgeml.quantize import fold_normalization
+        >>> folded = fold_normalization(model, [0, 0, 0], [255, 255, 255])  # takes pixels
+        >>> float(onnx.numpy_helper.to_array(folded.graph.initializer[0]).max() * 255)
+        1.0
     """
     model = load(model)
     source = graph_input(model, name).name

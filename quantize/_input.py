@@ -32,6 +32,19 @@ def raw_pixel_input(
 
     Raises:
         ModelFormatError: the graph is not as in case 1, or no Conv follows for case 2.
+
+    Example:
+        >>> import numpy as np
+        >>> import onnx
+        >>> model = onnx.parser.parse_model(
+        ...     '<ir_version: 9, opset_import: ["": 17]> g (float[1,3,8,8] x) => (float[1,1,8,8] y)'
+        ...     "<float[1,3,1,1] w = {1, 1, 1}> { y = Conv(x, w) }"
+        ... )
+        >>> from edgeml.quantize import quantize_int8, raw_pixel_input
+        >>> batches = ({"x": np.random.rand(1, 3, 8, 8).astype(np.float32)} for _ in range(4))
+        >>> small = quantize_int8(model, batches, input_ranges={"x": (1 / 255, 0)})
+        >>> raw_pixel_input(small).graph.input[0].type.tensor_type.elem_type  # uint8
+        2
     """
     onnx = require("onnx", extra="optimize", purpose="edgeml.quantize")
     model = load(model)
@@ -79,6 +92,19 @@ def float_input(
 
     Raises:
         ModelFormatError: the graph is not as in case 1.
+
+    Example:
+        >>> import numpy as np
+        >>> import onnx
+        >>> model = onnx.parser.parse_model(
+        ...     '<ir_version: 9, opset_import: ["": 17]> g (float[1,3,8,8] x) => (float[1,1,8,8] y)'
+        ...     "<float[1,3,1,1] w = {1, 1, 1}> { y = Conv(x, w) }"
+        ... )
+        >>> from edgeml.quantize import float_input, quantize_int8, raw_pixel_input
+        >>> batches = ({"x": np.random.rand(1, 3, 8, 8).astype(np.float32)} for _ in range(4))
+        >>> small = quantize_int8(model, batches, input_ranges={"x": (1 / 255, 0)})
+        >>> float_input(raw_pixel_input(small)).graph.input[0].type.tensor_type.elem_type  # float32
+        1
     """
     onnx = require("onnx", extra="optimize", purpose="edgeml.quantize")
     model = load(model)

@@ -85,6 +85,19 @@ def quantize_int8(
     Raises:
         ModelFormatError: a name is not in the model.
         InputError: `calibration` is empty, or a batch is not for this model or not finite.
+
+    Example:
+        >>> import numpy as np
+        >>> import onnx
+        >>> model = onnx.parser.parse_model(
+        ...     '<ir_version: 9, opset_import: ["": 17]> g (float[1,3,8,8] x) => (float[1,1,8,8] y)'
+        ...     "<float[1,3,1,1] w = {1, 1, 1}> { y = Conv(x, w) }"
+        ... )
+        >>> from edgeml.quantize import quantize_int8
+        >>> batches = ({"x": np.random.rand(1, 3, 8, 8).astype(np.float32)} for _ in range(4))
+        >>> small = quantize_int8(model, batches, input_ranges={"x": (1 / 255, 0)})
+        >>> sum(node.op_type == "DequantizeLinear" for node in small.graph.node)
+        3
     """
     require("onnx", extra="optimize", purpose="edgeml.quantize")
     tool = require("onnxruntime.quantization", extra="optimize", purpose="edgeml.quantize")

@@ -27,6 +27,16 @@ def set_metadata(model: Model | str | os.PathLike[str], values: Mapping[str, Any
 
     Raises:
         ModelFormatError: a value cannot be stored as JSON.
+
+    Example:
+        >>> import edgeml
+        >>> from edgeml.layers import Conv2D
+        >>> net = edgeml.Sequential([edgeml.Input((8, 8, 3)), Conv2D(4, 3)])
+        >>> net.save("/tmp/edgeml-example.onnx")
+        >>> from edgeml.quantize import get_metadata, set_metadata
+        >>> model = set_metadata("/tmp/edgeml-example.onnx", {"labels": ["cat", "dog"]})
+        >>> get_metadata(model)["labels"]
+        ['cat', 'dog']
     """
     model = load(model)
     entries = {entry.key: entry.value for entry in model.metadata_props}
@@ -56,6 +66,15 @@ def get_metadata(model: Model | str | os.PathLike[str]) -> dict[str, Any]:
 
     Raises:
         ModelFormatError: an entry that starts like JSON is not.
+
+    Example:
+        >>> import edgeml
+        >>> from edgeml.layers import Conv2D
+        >>> net = edgeml.Sequential([edgeml.Input((8, 8, 3)), Conv2D(4, 3)])
+        >>> net.save("/tmp/edgeml-example.onnx")
+        >>> from edgeml.quantize import get_metadata
+        >>> get_metadata("/tmp/edgeml-example.onnx")["schema"]
+        '1'
     """
     found: dict[str, Any] = {}
     for entry in load(model).metadata_props:

@@ -75,6 +75,14 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
 
     Raises:
         ModelFormatError: the model is not valid; nothing was written.
+
+    Example:
+        >>> import edgeml
+        >>> from edgeml.layers import Conv2D
+        >>> net = edgeml.Sequential([edgeml.Input((8, 8, 3)), Conv2D(4, 3)])
+        >>> net.save("/tmp/edgeml-example.onnx")
+        >>> from edgeml.quantize import save, simplify
+        >>> save(simplify("/tmp/edgeml-example.onnx"), "/tmp/edgeml-example.onnx")
     """
     onnx = require("onnx", extra="optimize", purpose="edgeml.quantize")
     target = Path(path)

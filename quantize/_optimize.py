@@ -48,6 +48,17 @@ class Result:
     Attributes:
         model: The ``onnx.ModelProto``: the smaller one, or what came in when it is best.
         report: What was asked, found, measured and proved.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> from edgeml.quantize import optimize
+        >>> net = edgeml.Sequential([edgeml.Input((8,)), edgeml.layers.Dense(4)])
+        >>> net.save("/tmp/edgeml-example.onnx")
+        >>> x = np.random.default_rng(0).standard_normal((40, 8)).astype("float32")
+        >>> result = optimize("/tmp/edgeml-example.onnx", x, target="raspberry-pi-5")
+        >>> result.verdict  # too small to gain anything
+        'refused'
+        >>> result.save("/tmp/edgeml-example-small.onnx")
     """
 
     model: Model

@@ -18,6 +18,18 @@ class Report:
 
     Args:
         content: What `to_dict` returns.
+
+    Example:
+        >>> import numpy as np, edgeml
+        >>> from edgeml.quantize import optimize
+        >>> net = edgeml.Sequential([edgeml.Input((8,)), edgeml.layers.Dense(4)])
+        >>> net.save("/tmp/edgeml-example.onnx")
+        >>> x = np.random.default_rng(0).standard_normal((40, 8)).astype("float32")
+        >>> result = optimize("/tmp/edgeml-example.onnx", x, target="raspberry-pi-5")
+        >>> print(str(result.report).splitlines()[0])
+        refused: the original
+        >>> result.report.to_dict()["latency"]
+        'not measured'
     """
 
     def __init__(self, content: Mapping[str, Any]) -> None:

@@ -32,6 +32,15 @@ def simplify(model: Model | str | os.PathLike[str]) -> Model:
 
     Raises:
         ModelFormatError: the file is not an ONNX model.
+
+    Example:
+        >>> import edgeml
+        >>> from edgeml.layers import Conv2D
+        >>> net = edgeml.Sequential([edgeml.Input((8, 8, 3)), Conv2D(4, 3)])
+        >>> net.save("/tmp/edgeml-example.onnx")
+        >>> from edgeml.quantize import simplify
+        >>> [node.op_type for node in simplify("/tmp/edgeml-example.onnx").graph.node]
+        ['Transpose', 'Conv', 'Transpose']
     """
     onnx = require("onnx", extra="optimize", purpose="edgeml.quantize")
     ort = require("onnxruntime", extra="optimize", purpose="edgeml.quantize")
