@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from edgeml.errors import OptimizeError
 from edgeml.evaluation import Estimate, evaluate, score_difference
 from edgeml.quantize._judge import Judge
 from edgeml.quantize._measure import side_by_side
 from edgeml.quantize._model import Model, load
-from edgeml.quantize._samples import samples_of
+from edgeml.quantize._samples import input_names, samples_of
 from edgeml.quantize._session import open_model
 
 _TIMED = 8  # examples to time with
@@ -38,7 +39,7 @@ def compare(
 
     Raises:
         DataError: the data are empty, or labels are missing for the metric.
-        OptimizeError: the models' outputs differ in name or shape.
+        OptimizeError: the models' inputs differ in name, or their outputs in name or rank.
 
     Example:
         >>> import numpy as np, edgeml
@@ -50,6 +51,12 @@ def compare(
         0
     """
     before, after = load_any(first), load_any(second)
+    names = [sorted(input_names(model)) for model in (before, after)]
+    if names[0] != names[1]:
+        raise OptimizeError(
+            f"the first model's inputs are {names[0]}, the second one's {names[1]}: expected the "
+            "same names, so that both take the same data"
+        )
     samples = samples_of(data, before, labels=labels, groups=groups)
     judge = Judge(before, samples, metric)
     indices = np.arange(len(samples))

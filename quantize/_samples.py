@@ -146,8 +146,13 @@ def _inputs(model: Model) -> dict[str, Any]:
     return {i.name: i.type.tensor_type for i in model.graph.input if i.name not in weights}
 
 
+def input_names(model: Model) -> list[str]:
+    """Return the names of a model's inputs, without its weights."""
+    return list(_inputs(model))
+
+
 def _only_input(model: Model) -> str:
-    names = list(_inputs(model))
+    names = input_names(model)
     if len(names) != 1:
         raise DataError(f"the model has inputs {names}: pass {{name: array}}, not one array")
     return names[0]

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 import edgeml
 from edgeml.errors import DataError, InputError, OutputError
 from edgeml.quantize import set_metadata
-from edgeml.quantize._judge import Judge
+from edgeml.quantize._judge import Judge, Scores
 from edgeml.quantize._quality import _matched as matched
 from edgeml.quantize._quality import divergence, metric_of, outputs_of, relative_error
 from edgeml.quantize._samples import Samples, samples_of
@@ -206,3 +206,10 @@ def test_paired_scores_have_an_interval_and_a_sign(net):
     assert same.value == 0
     assert same.low < 0 < same.high
     assert judge.scores(original, range(200)).divergence == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize(("examples", "least"), [(400, -0.69), (600, -0.46)])
+def test_what_equal_scores_leave_possible(examples, least):
+    """The guide says how many examples a promise needs."""
+    scores = Scores(np.ones(examples), np.ones(examples), 0.0)
+    assert scores.difference().low == pytest.approx(least, abs=0.005)

@@ -8,6 +8,8 @@ import re
 from html.parser import HTMLParser
 
 import numpy as np
+import onnx
+import onnx.compose
 import pytest
 
 from edgeml.errors import DataError, InputError, OptimizeError
@@ -230,6 +232,9 @@ def test_compare_says_what_the_second_loses(model, small, net):
     flat = net(8)
     with pytest.raises(InputError, match="the model: "):
         compare(model, flat.model(flat.gemm("x", 4, 8)), X)
+    renamed = onnx.compose.add_prefix(model, "my_")
+    with pytest.raises(OptimizeError, match=r"\['x'\], the second one's \['my_x'\]"):
+        compare(model, renamed, X)
 
 
 def test_score_has_an_interval_that_counts_groups(model):
