@@ -21,6 +21,8 @@ from typing import Any
 
 import _training_footprint
 import _training_lite0
+import _training_openvino
+import _training_profile
 import numpy as np
 import torch
 from _report import Report, compare, main
@@ -157,6 +159,10 @@ def run(report: Report, args: argparse.Namespace) -> None:
     others(report, args)
     if not args.only or "efficientnet" in args.only.lower():
         _training_lite0.run(report, args, lambda m, x, y: torch_steps(m, x, y, 32, False))
+    if not args.only or "openvino" in args.only.lower():
+        _training_openvino.run(report)
+    if not args.only or "profile" in args.only.lower():
+        _training_profile.run(report)
     if not args.only or "memory" in args.only.lower():
         _training_footprint.run(report)
 

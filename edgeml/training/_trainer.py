@@ -218,7 +218,9 @@ class Trainer:
         if graph.seed is not None:
             graph.inputs.append(graph.seed)
         self._use_current(traced)
-        session = open_session(to_onnx(graph), threads=self._threads, name="the gradient")
+        session = open_session(
+            to_onnx(graph), threads=self._threads, name="the gradient", delegate=self._delegate
+        )
         feeds = {**feeds_of(batch), "seed": np.array([self.seed, 0], np.uint32)}
         taken = {node.name for node in session.get_inputs()}
         values = session.run(None, {name: v for name, v in feeds.items() if name in taken})

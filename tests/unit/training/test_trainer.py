@@ -12,6 +12,7 @@ from edgeml import ops
 from edgeml.errors import CheckpointError, DataError, NoGradient, NonFinite, TrainingError
 from edgeml.graph import _rules
 from edgeml.layers import Conv2D, Dense, Dropout, Flatten, Input, MaxPooling2D
+from edgeml.runtime._delegate import Entry, available
 from edgeml.training import Trainer
 
 X = (load_digits().images / 16).astype(np.float32)[..., None]
@@ -261,3 +262,23 @@ async def test_fit_async(path):
         trainer.fit(X[:64], Y[:64], verbose=0)
     history = await asyncio.wait_for(trainer.fit_async(X[:64], Y[:64], verbose=0), 60)
     assert len(history.epoch) == 1
+
+
+def test_a_step_on_openvino_is_that_on_the_cpu(tmp_path):
+    found = available(Entry("openvino"))
+    if not found:
+        pytest.skip(str(found))
+    model = edgeml.Sequential([Input((8,)), Dense(16, "relu"), Dense(3)])
+    model.save(tmp_path / "net.onnx")
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((16, 8)).astype(np.float32), rng.integers(0, 3, 16)
+    losses = [
+        [
+            Trainer(
+                tmp_path / "net.onnx", loss="sparse_categorical_crossentropy", from_logits=True,
+                delegate=delegate,
+            ).step(x, y)
+        ]
+        for delegate in ("cpu", "openvino")
+    ]  # fmt: skip
+    np.testing.assert_allclose(*losses, rtol=1e-5)
