@@ -45,7 +45,7 @@ class Scores:
     def likely_drop(self) -> float:
         """Points that it may lose on other examples: one standard error more."""
         gaps = self.theirs - self.ours
-        return self.drop + 100 * float(gaps.std()) / max(len(gaps), 1) ** 0.5
+        return self.drop + 100 * float(gaps.std() / np.sqrt(max(len(gaps), 1)))
 
     def difference(self, seed: int = 0) -> Estimate:
         """Return the candidate's gain with its 95% interval, in points."""

@@ -210,6 +210,7 @@ def _optimize(
             seconds=options.seconds, store=options.store, listen=options.listen,
         )  # fmt: skip
         found = search.run()
+    notes += _open_shapes(prepared, target)
     examination = _Examination(original, prepared, judge, parts, target, options, found, notes)
     try:
         if not found.interrupted:
@@ -218,6 +219,20 @@ def _optimize(
     except KeyboardInterrupt:
         found.interrupted, found.why = True, "stopped by the user"
         return examination.result()
+
+
+def _open_shapes(model: Model, target: Target) -> list[str]:
+    """Return what stands in the way of a target that takes fixed shapes only."""
+    index = Index(model)
+    shapes = {name: index.shape(name) for name in index.inputs}
+    open_ = {name: shape for name, shape in shapes.items() if shape is None or None in shape}
+    if not (target.static and open_):
+        return []
+    shown = ", ".join(
+        f"{name} {['any' if n is None else n for n in shape or ()]}"
+        for name, shape in open_.items()
+    )
+    return [f"{target.name} takes fixed shapes only; export the model with them: {shown}"]
 
 
 class _Examination:

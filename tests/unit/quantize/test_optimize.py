@@ -208,6 +208,19 @@ def test_a_budget_that_cannot_be_met(digits):
     assert "bytes, more than 10" in found.report.to_dict()["why"]
 
 
+@pytest.mark.parametrize("target", ["jetson-tensorrt", "qnn", "x86-avx2", "openvino"])
+def test_other_targets(digits, target):
+    model, x, y = digits
+    report = optimize(model, (x[:200], y[:200]), max_drop=5, target=target).report.to_dict()
+    assert report["chosen"]["recipe"]["form"] == "static int8"
+    static = target in ("jetson-tensorrt", "qnn")
+    notes = [
+        f"{target} takes fixed shapes only; export the model with them: input ['any', 8, 8, 1]"
+    ]
+    assert report["notes"] == (notes if static else [])
+    assert bool(report["saturation"]) == (target != "x86-avx2")
+
+
 def test_a_model_that_is_quantized_already():
     x = np.random.default_rng(0).standard_normal((20, 100, 6)).astype(np.float32)
     found = optimize("edgeml:activity_watch_int8.onnx", x, target=OTHER)
@@ -276,8 +289,8 @@ def test_intervals_count_groups(digits):
     assert report["quality"]["difference"]["method"] != one["quality"]["difference"]["method"]
 
 
-STAGES = ("calibrating", "choosing ranges", "keeping blocks float", "asking each block",
-          "other forms", "timing", "final examination")  # fmt: skip
+STAGES = ("calibrating", "rounding weights", "choosing ranges", "keeping blocks float",
+          "asking each block", "other forms", "timing", "final examination")  # fmt: skip
 
 
 @pytest.mark.parametrize("stage", STAGES)
