@@ -149,6 +149,9 @@ class Network(Layer):
         found = replay(self._entries, known, values[0].graph)
         return map_leaves(lambda y: found.get(y, y), self._outputs)
 
+    def compute_mask(self, x: Any, mask: Any) -> None:
+        """Add no mask: its layers have given its outputs theirs."""
+
     def build(self, input_shape: Any) -> None:
         """Make all weights before there is data.
 

@@ -38,3 +38,13 @@ def test_the_batch_is_free(name: str, tmp_path: Path) -> None:
             (found,) = session.run({session.inputs[0].name: given}).values()
             assert found.shape == (size, 5, 8)
             assert np.allclose(found, model.predict(given), atol=1e-6)
+
+
+def test_a_model_as_a_layer_does_not_pass_its_first_inputs_mask_on():
+    one, two = edgeml.Input((6, 3)), edgeml.Input((4, 3))
+    inner = edgeml.Model([one, two], layers.Dense(3)(layers.MultiHeadAttention(2, 4)(two, one)))
+    long, short = edgeml.Input((6, 3)), edgeml.Input((4, 3))
+    model = edgeml.Model([long, short], inner([layers.Masking()(long), short]))
+    model.compile("sgd", "mse")
+    x = [np.ones((8, 6, 3), np.float32), np.ones((8, 4, 3), np.float32)]
+    assert model.train_on_batch(x, np.zeros((8, 4, 3), np.float32)) >= 0
