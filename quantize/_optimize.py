@@ -389,7 +389,7 @@ class _Examination:
             index = Index(self.prepared)  # its weights are those of the plan
             nodes = looks["ran"]["nodes"] if "ran" in looks else {}
             looks["layers"] = layers(index, plan, self.found.sensitivity, nodes, chosen.floating)
-            looks["saturation"] = saturation(index, plan)
+            looks["saturation"] = saturation(index, plan, chosen.model)
         try:
             looks["robustness"] = robustness(
                 self.original, chosen.model, self.judge, self.parts[2][:_TRIED]

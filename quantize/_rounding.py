@@ -108,10 +108,11 @@ class _Layer:
         flat = self.weights if self.rows else self.weights.T
         matrix = flat.reshape(len(flat), -1).astype(np.float64)
         scale = np.broadcast_to(params.scale.astype(np.float64), (len(matrix),))
-        low, high = params.limits
+        nearest = params.quantize(self.weights)
         if self.moments is None:
-            return params.quantize(self.weights)
-        limits = (max(low, -high), high)
+            return nearest
+        most = int(np.abs(nearest.astype(np.int64)).max(initial=1))  # 63 where a bit is left free
+        limits = (-most, most)
         if self.depthwise:
             found = _compensate(
                 matrix[:, None, :], scale[:, None], self.moments, limits, len(matrix[0])

@@ -169,20 +169,29 @@ def layers(
     return found
 
 
-def saturation(index: Index, plan: Plan) -> list[dict[str, Any]]:
+def saturation(index: Index, plan: Plan, quantized: Model | None = None) -> list[dict[str, Any]]:
     """Return the layers whose sums of two products may not fit 16 bits.
 
     Kernels for x86 without VNNI add products of uint8 and int8 in pairs, saturating at 32767:
     with all activations at 255, a pair of weights may overflow. Where it does, the file gives
     other answers on such a machine. The bound is the worst case over all inputs.
+
+    Args:
+        index: The graph that was quantized.
+        plan: What became 8 bits.
+        quantized: What came of it; its integers need not be the nearest.
     """
     found = []
+    written = None if quantized is None else Index(quantized)
     for block in plan.blocks:
         for name, axis in block.weights.items():
             array = index.constant(name)
             if array is None:
                 continue
-            integers = plan.weights[name].quantize(array).astype(np.int64)
+            stored = None if written is None else written.constant(f"{name}_quantized")
+            if stored is None:
+                stored = plan.weights[name].quantize(array)
+            integers = stored.astype(np.int64)
             if block.op == "Conv":  # its kernels go through the channels first
                 integers = np.moveaxis(integers, 1, -1)
             rows = np.moveaxis(integers, axis, 0).reshape(integers.shape[axis], -1)
