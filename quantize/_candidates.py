@@ -68,6 +68,7 @@ def dynamic_int8(model: Model) -> Model | None:
     """
     if not any(node.op_type in _DYNAMIC for node in all_nodes(model.graph)):
         return None
+    onnx = require("onnx", extra="optimize", purpose="edgeml.quantize")
     tool = require("onnxruntime.quantization", extra="optimize", purpose="edgeml.quantize")
     with tempfile.TemporaryDirectory(prefix="edgeml-") as folder:
         source, target = Path(folder) / "float.onnx", Path(folder) / "dynamic.onnx"
@@ -82,7 +83,7 @@ def dynamic_int8(model: Model) -> Model | None:
             )  # fmt: skip
         finally:
             logging.getLogger().setLevel(level)
-        found = load(target)
+        found = onnx.load(str(target))
     del found.metadata_props[:]
     found.metadata_props.extend(model.metadata_props)
     return found
