@@ -74,8 +74,8 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _MODULES = (
     "activations", "app", "callbacks", "constraints", "data", "devices", "errors", "evaluation",
     "events", "graph", "initializers", "layers", "losses", "metrics", "ops", "optimizers",
-    "platform", "plots", "quantize", "regularizers", "runtime", "streams", "tasks", "testing",
-    "training", "tuning",
+    "personalize", "platform", "plots", "quantize", "regularizers", "runtime", "streams", "tasks",
+    "testing", "training", "tuning",
 )  # fmt: skip
 
 __all__ = sorted(["__version__", *_HOME_OF])

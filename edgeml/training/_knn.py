@@ -233,25 +233,31 @@ class KNNClassifier:
         Raises:
             DataError: there are no examples yet.
         """
-        from edgeml import ops
-        from edgeml.graph import Graph, emit_many, to_onnx
+        from edgeml.graph import Graph, to_onnx
 
         if not self._examples:
             raise DataError("there are no examples yet: call add_example(embedding, label)")
-        examples, classes = self._stacked()
-        hot = (classes[:, None] == np.arange(self.num_classes)).astype(np.float32)
         graph = Graph()
         with graph:
-            x = graph.input("embedding", np.float32, ("batch", examples.shape[1]))
-            near = ops.matmul(x, np.ascontiguousarray(examples.T))
-            if self.metric == "euclidean":
-                near = near - 0.5 * np.square(examples).sum(1)
-            count = np.array([min(k, len(examples))], np.int64)
-            nearest = emit_many(2, "TopK", near, count, axis=1)[1]
-            graph.outputs["confidences"] = ops.mean(ops.take(hot, nearest), axis=1)
+            x = graph.input("embedding", np.float32, ("batch", self._stacked()[0].shape[1]))
+            graph.outputs["confidences"] = self.trace(x, k)
         graph.metadata["edgeml.labels"] = json.dumps(self.labels)
         content = to_onnx(graph, name="knn").SerializeToString()
         write_atomically(Path(path), lambda file: _write(file, content))
+
+    def trace(self, x: Any, k: int = 3) -> Any:
+        """Return what `predict_proba` does, of a tensor within a graph."""
+        from edgeml import ops
+        from edgeml.graph import emit_many
+
+        examples, classes = self._stacked()
+        hot = (classes[:, None] == np.arange(self.num_classes)).astype(np.float32)
+        near = ops.matmul(x, np.ascontiguousarray(examples.T))
+        if self.metric == "euclidean":
+            near = near - 0.5 * np.square(examples).sum(1)
+        count = np.array([min(k, len(examples))], np.int64)
+        nearest = emit_many(2, "TopK", near, count, axis=1)[1]
+        return ops.mean(ops.take(hot, nearest), axis=1)
 
 
 def _unit(rows: Array) -> Array:

@@ -1,0 +1,9 @@
+"""Teach a device new things on its live stream: examples in, a checked model out."""
+
+from edgeml.personalize._choose import choose
+from edgeml.personalize._head import UNKNOWN, Head
+from edgeml.personalize._held_out import HeldOut
+from edgeml.personalize._simple import KNN, NearestMean
+from edgeml.personalize._softmax import Softmax
+
+__all__ = ["KNN", "UNKNOWN", "Head", "HeldOut", "NearestMean", "Softmax", "choose"]
