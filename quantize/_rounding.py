@@ -19,6 +19,7 @@ from edgeml.quantize._session import open_model
 Array = NDArray[Any]
 _PLACES = 2048  # of one example's map that are looked at
 _DAMP = 0.01  # of the mean of the diagonal
+_LARGEST = 2304  # columns of a layer: its moments, and their inverse, take the square of them
 _COLUMNS = 64  # that are rounded before the rest is told
 
 
@@ -38,7 +39,8 @@ def round_weights(
         feeds: Real inputs; read once.
 
     Returns:
-        Integers by initializer, for `write`; layers that are not plain products are missing.
+        Integers by initializer, for `write`; layers that are not plain products, or
+        have more than 2304 inputs to a row, are missing.
     """
     index = Index(model)
     layers = [found for block in plan.blocks if (found := _layer(index, block, plan)) is not None]
@@ -132,16 +134,16 @@ def _layer(index: Index, block: Block, plan: Plan) -> _Layer | None:
     if weights is None or name not in plan.weights or node.input[0] != block.inputs[0]:
         return None
     if block.op != "Conv":
-        plain = weights.ndim == 2
-        return (
-            _Layer(name, block.inputs[0], weights, block.weights[name] == 0, None, False)
-            if (plain)
-            else None
-        )
+        rows = block.weights[name] == 0
+        if weights.ndim != 2 or weights.shape[1 if rows else 0] > _LARGEST:
+            return None
+        return _Layer(name, block.inputs[0], weights, rows, None, depthwise=False)
     group = int(attribute(node, "group", 1))
     if attribute(node, "auto_pad", "NOTSET") != "NOTSET":
         return None
     if group > 1 and not (group == len(weights) and weights.shape[1] == 1):
+        return None
+    if weights[0].size > _LARGEST:
         return None
     kernel = list(weights.shape[2:])
     ones, zeros = [1] * len(kernel), [0] * 2 * len(kernel)

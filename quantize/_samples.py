@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -84,6 +85,10 @@ class Samples:
         return [rng.permutation(indices) for indices in found]
 
 
+MOST_OF_A_STREAM = 1000
+"""Examples that are taken of an iterator, which may never end."""
+
+
 def samples_of(data: Any, model: Model, *, labels: Any = None, groups: Any = None) -> Samples:
     """Return examples from what a user has.
 
@@ -91,7 +96,8 @@ def samples_of(data: Any, model: Model, *, labels: Any = None, groups: Any = Non
        and labels.
     2. A list of {input name: array}: each is an example with its batch axis, as the model
        takes it.
-    3. An `edgeml.data.Dataset` of arrays or of pairs, not yet batched.
+    3. An `edgeml.data.Dataset` of arrays or of pairs, not yet batched; or an iterator of arrays,
+       feeds or samples, of which the first 1000 are taken.
     4. A folder of pictures (in subfolders, when these name the classes), for models whose
        metadata say how a picture becomes the input; or a ``.npz`` file of arrays by input name,
        with ``labels`` beside them.
@@ -135,10 +141,21 @@ def _found(data: Any, model: Model) -> Samples:
         return Samples(len(feeds), feeds.__getitem__, origin="a list")
     if hasattr(data, "take") and hasattr(data, "batch"):
         return _of_dataset(data, model)
+    if isinstance(data, Iterator):
+        return _found(_few(data, model), model)
     raise DataError(
         "expected arrays, (inputs, labels), a list of {input name: array}, a Dataset, a folder of "
         f"pictures or an .npz file; received {type(data).__name__}"
     )
+
+
+def _few(data: Iterator[Any], model: Model) -> Any:
+    """Return what a stream gives, up to so many: arrays, feeds, or samples that hold them."""
+    taken = [getattr(one, "data", one) if not isinstance(one, np.ndarray) else one
+             for one in itertools.islice(data, MOST_OF_A_STREAM)]  # fmt: skip
+    if all(isinstance(one, np.ndarray) for one in taken):
+        return np.stack(taken) if taken else []
+    return taken
 
 
 def _inputs(model: Model) -> dict[str, Any]:

@@ -209,7 +209,8 @@ class Search:
         }
         together = together and bool(rounded)
         name = f"int8, {method} ranges" + (", weights rounded together" if together else "")
-        name += f", {len(floating)} blocks float" if floating else ""
+        many = f"{len(floating)} block{'s' if len(floating) > 1 else ''}"
+        name += f", {many} float" if floating else ""
         self.found.plans[name] = plan
         recipe = {
             "form": "static int8", "ranges": method,

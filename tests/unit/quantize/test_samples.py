@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import cv2
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from edgeml.data import Dataset
 from edgeml.errors import DataError, InputError, ModelError
 from edgeml.quantize import set_metadata
 from edgeml.quantize._samples import Samples, samples_of
+from edgeml.streams import Sample
 
 X = np.random.default_rng(0).standard_normal((12, 4)).astype(np.float32)
 Y = np.arange(12) % 3
@@ -45,6 +48,17 @@ def test_arrays_pairs_lists_datasets_and_files_are_the_same(tmp_path):
     assert found.groups == Y.tolist()
     assert samples_of(X, ONE, labels=Y).labels == Y.tolist()
     assert samples_of(found, ONE) is found
+
+
+def test_a_stream_gives_its_first_examples(monkeypatch):
+    feeds = ({"x": row[None]} for row in X)
+    rows = (Sample(row, 0, 0) for row in X)
+    for data in (iter(X), feeds, rows):
+        np.testing.assert_array_equal(all_of(samples_of(data, ONE)), X)
+    monkeypatch.setattr("edgeml.quantize._samples.MOST_OF_A_STREAM", 5)
+    assert len(samples_of(itertools.cycle(X), ONE)) == 5
+    with pytest.raises(DataError, match="empty"):
+        samples_of(iter(()), ONE)
 
 
 def test_several_inputs_types_and_numbers_without_a_batch():
