@@ -102,9 +102,12 @@ def entropy(found: Histogram, levels: int = 256) -> Range:
     """Return the range whose rounded distribution is nearest, by Kullback-Leibler divergence.
 
     Source: S. Migacz, "8-bit inference with TensorRT", GTC 2017; here for ranges that are not
-    symmetric.
+    symmetric, and zero is left out: it is always a level of its own, while as the peak of most
+    activations it would ask for levels as fine as the histogram.
     """
     x, counts = _occupied(found)
+    others = np.abs(x) > found.radius / BINS
+    x, counts = x[others], counts[others]
     total = counts.sum()
     best, least = (found.low, found.high), math.inf
     for low, high in _narrower(found):

@@ -97,6 +97,14 @@ def quantized(values, low, high):
     return params.dequantize(params.quantize(values))
 
 
+def test_a_peak_at_zero_costs_no_range():
+    """Activations of ReLU6: half of them zero, a twentieth at the top."""
+    rng = np.random.default_rng(0)
+    found = Histogram()
+    found.add(np.clip(rng.normal(0.0, 4.0, 100_000), 0, 6).astype(np.float32))
+    assert entropy(found)[1] > 5.5
+
+
 @pytest.mark.parametrize("value", [0.0, 3.0, -2.5])
 def test_constant_data_have_a_range(value):
     found = histogram(np.full(100, value))
