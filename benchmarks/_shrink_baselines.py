@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
-import venv
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 from _shrink_pictures import ROOT, Network
+from _venv import python_with
 from onnxruntime import quantization
 from onnxruntime.quantization import CalibrationMethod, QuantType
 from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -78,24 +78,14 @@ def _silently(*arguments: Any, **more: Any) -> None:
     quantization.quantize_static(*arguments, **more)
 
 
-def nncf_python() -> Path:
-    """Return the interpreter of an environment with NNCF, made when it is missing."""
-    folder = ROOT / ".cache" / "nncf"
-    python = folder / "bin" / "python"
-    if not python.exists():
-        print(f"making {folder} with {', '.join(NNCF)}", flush=True)
-        venv.create(folder, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *NNCF], check=True)
-    return python
-
-
 def nncf(source: Path, pictures: Array, folder: Path) -> Iterator[tuple[str, Path]]:
     """Yield what `quantize_with_accuracy_control` makes, for both of its presets."""
     given = folder / "pictures.npy"
     np.save(given, pictures)
+    python = python_with(ROOT / ".cache" / "nncf", NNCF)
     for preset in ("mixed", "performance"):
         target = folder / f"nncf {preset}.onnx"
-        command = [nncf_python(), HERE / "_shrink_nncf.py", source, given, preset, target]
+        command = [python, HERE / "_shrink_nncf.py", source, given, preset, target]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             print(f"NNCF, {preset}: {done.stderr.splitlines()[-1:]}", file=sys.stderr, flush=True)

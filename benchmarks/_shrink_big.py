@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 from _report import Report, Row
 from _shrink_baselines import nncf, runtime_default, runtime_flags
-from _shrink_pictures import MAX_DROP, NETWORKS, Network, Pictures
+from _shrink_pictures import MAX_DROP, NETWORKS, Network, Pictures, load_pictures
 
 from edgeml.evaluation import score_difference
 from edgeml.platform import cores
@@ -27,7 +26,6 @@ from edgeml.quantize._session import open_model
 FASTER, LESS = 1.05, 2.0  # one of the two is asked: speed, or a disagreement this much smaller
 SMALL = 0.29
 MINUTES = 5.0
-Choose = Callable[[Network, int, int], Pictures]
 
 
 @dataclass
@@ -46,7 +44,7 @@ class Rival:
         return self.scores.drop
 
 
-def run(report: Report, args: argparse.Namespace, choose: Choose) -> None:
+def run(report: Report, args: argparse.Namespace) -> None:
     """Add the rows of both networks, of those whose files are there."""
     for network in NETWORKS.values():
         if args.only and args.only.lower() not in network.name.lower():
@@ -56,8 +54,9 @@ def run(report: Report, args: argparse.Namespace, choose: Choose) -> None:
             print(f"{network.name} left out: no {source} (see tools/README.md)", flush=True)
             continue
         counts = (60, 60) if args.quick else (200, 300)
+        pictures = load_pictures(args.sources, network, *counts)
         with tempfile.TemporaryDirectory(prefix="edgeml-shrink-") as folder:
-            _network(report, args, network, source, choose(network, *counts), Path(folder))
+            _network(report, args, network, source, pictures, Path(folder))
 
 
 def _network(

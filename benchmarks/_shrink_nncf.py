@@ -27,6 +27,12 @@ from edgeml.quantize._quality import metric_of, outputs_of
 from edgeml.quantize._samples import Samples
 
 
+def _open(model: Any) -> Any:
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    return ort.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
+
+
 def main() -> None:
     """Write the quantized model."""
     source, pictures_file, preset, target = sys.argv[1:]
@@ -35,16 +41,18 @@ def main() -> None:
     model = onnx.load(source)
     feeds = [network.feed(picture) for picture in pictures[:1]]
     samples = Samples(len(pictures), lambda i: network.feed(pictures[i]))
-    session = ort.InferenceSession(source, providers=["CPUExecutionProvider"])
+    session = _open(model)
     first = next(iter(outputs_of(session, feeds)))
     metric = metric_of(network.metric, model, samples, first)
     references = list(outputs_of(session, samples.feeds(range(len(pictures)))))
 
+    last: list[Any] = [None, None]
+
     def validate(candidate: Any, indices: Iterable[int]) -> tuple[float, list[float]]:
         chosen = list(indices)
-        opened = ort.InferenceSession(
-            candidate.SerializeToString(), providers=["CPUExecutionProvider"]
-        )
+        if last[0] is not candidate:  # it asks for pictures one by one
+            last[:] = candidate, _open(candidate)
+        opened = last[1]
         found = zip(chosen, outputs_of(opened, samples.feeds(chosen)), strict=True)
         scores = [metric.score(outputs, references[i], None) for i, outputs in found]
         return float(np.mean(scores)), scores

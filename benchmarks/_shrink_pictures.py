@@ -6,8 +6,9 @@ Also imported by the process of NNCF, which has NumPy alone: OpenCV is imported 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -74,34 +75,34 @@ class Pictures:
     evaluation: Array
 
 
-def load_pictures(sources: Path) -> Callable[[Network, int, int], Pictures]:
-    """Return what chooses pictures for a network, from the packages that tools/ fetches.
+def load_pictures(sources: Path, network: Network, calibration: int, evaluation: int) -> Pictures:
+    """Choose pictures for a network, from the packages that tools/ fetches.
 
     No photo, thing or scene is in both parts: photos and things go in turn to one and the other
     (two at a time, as neighbours in a folder are often the same scene), and the street's
     recording is cut in its middle.
     """
+    found = _read(sources)
+    streets = 0.08 if network is LITE0 else 0.3  # a classifier has little to say of a street
+    halves = []
+    for half, count in enumerate((calibration, evaluation)):
+        middle = len(found.frames) // 2
+        frames = found.frames[middle:] if half else found.frames[:middle]
+        rng = np.random.default_rng(half)
+        photos = [p for i, p in enumerate(found.photos) if i // 2 % 2 == half]
+        things = [p for i, p in enumerate(found.stamps) if i // 2 % 2 == half]
+        chosen = [*_spread(frames, int(count * streets)), *_spread(things, int(count * 0.4))]
+        chosen += [next(crops) for crops in _crops(photos, rng, count - len(chosen))]
+        halves.append(np.stack([_fit(picture, network.size) for picture in chosen]))
+    return Pictures(*halves)
+
+
+@cache
+def _read(sources: Path) -> Any:
     sys.path.insert(0, str(ROOT / "tools"))
     from _photos import load_pictures as read
 
-    found = read(sources)
-
-    def choose(network: Network, calibration: int, evaluation: int) -> Pictures:
-        streets = 0.08 if network is LITE0 else 0.3  # a classifier has little to say of a street
-        halves = []
-        for half, count in enumerate((calibration, evaluation)):
-            middle = len(found.frames) // 2
-            frames = found.frames[middle:] if half else found.frames[:middle]
-            rng = np.random.default_rng(half)
-            photos = [p for i, p in enumerate(found.photos) if i // 2 % 2 == half]
-            things = [p for i, p in enumerate(found.stamps) if i // 2 % 2 == half]
-            many = (int(count * streets), int(count * 0.4))
-            chosen = [*_spread(frames, many[0]), *_spread(things, many[1])]
-            chosen += [next(crops) for crops in _crops(photos, rng, count - len(chosen))]
-            halves.append(np.stack([_fit(picture, network.size) for picture in chosen]))
-        return Pictures(*halves)
-
-    return choose
+    return read(sources)
 
 
 def _spread(pictures: list[Array], count: int) -> list[Array]:

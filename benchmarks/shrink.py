@@ -16,7 +16,7 @@ from pathlib import Path
 import _shrink_big
 import _shrink_zoo
 from _report import Report, main
-from _shrink_pictures import LITE0, NANODET, ROOT, load_pictures
+from _shrink_pictures import LITE0, NANODET, ROOT
 
 HERE = ROOT / ".cache" / "shrink"
 
@@ -26,9 +26,8 @@ def run(report: Report, args: argparse.Namespace) -> None:
     if not args.sources.is_dir():
         print(f"pictures and models of packages left out: no folder {args.sources}", flush=True)
         return
-    _shrink_big.run(report, args, load_pictures(args.sources))
-    if not args.only or "zoo" in args.only.lower():
-        _shrink_zoo.run(report, args)
+    _shrink_big.run(report, args)
+    _shrink_zoo.run(report, args)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
