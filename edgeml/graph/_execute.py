@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgeml._require import require
 from edgeml.platform import cores
-from edgeml.runtime._delegate import attach, choose
-from edgeml.runtime._errors import translated
+from edgeml.runtime._delegate import DelegateLike
+from edgeml.runtime._open import open_onnx
 
 
 def open_session(
@@ -15,7 +14,7 @@ def open_session(
     *,
     threads: int | None = None,
     name: str = "the graph",
-    delegate: str = "cpu",
+    delegate: DelegateLike = "cpu",
     spin: bool = False,
     plan_memory: bool = True,
 ) -> Any:
@@ -34,21 +33,18 @@ def open_session(
         DelegateError: no delegate can be had.
         ModelFormatError: the runtime does not take the graph.
     """
-    entry = choose(delegate)
-    ort = require("onnxruntime", extra="cpu", purpose="Running a graph")
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads or cores()
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # its errors come as exceptions
-    options.enable_mem_pattern = plan_memory
-    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    with translated(name, loading=True):
-        providers = attach(entry, options, threads or cores())
-        return ort.InferenceSession(
-            model.SerializeToString(), options, providers=providers or None,
-            disabled_optimizers=None if _has_fixed_kernels(model) else ["NchwcTransformer"],
-        )  # fmt: skip
+
+    def configure(options: Any) -> None:
+        options.enable_mem_pattern = plan_memory
+        options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+
+    session, _ = open_onnx(
+        model.SerializeToString(), delegate, threads=threads or cores(), name=name,
+        configure=configure,
+        disabled_optimizers=None if _has_fixed_kernels(model) else ["NchwcTransformer"],
+    )  # fmt: skip
+    return session
 
 
 def _has_fixed_kernels(model: Any) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def machine() -> str:
-    """Return the instruction set: ``"x86_64"``, ``"aarch64"`` …
+    """Return the name of the instruction set, such as ``"aarch64"``.
 
     Example:
         >>> from edgeml.platform import machine

@@ -1,5 +1,8 @@
 """A model on a delegate: load it, run it, stream through it."""
 
+from edgeml.runtime._availability import Availability, Reason
+from edgeml.runtime._backend import Backend, Delegate
+from edgeml.runtime._delegate import available, delegates
 from edgeml.runtime._inspect import ModelInfo, inspect
 from edgeml.runtime._load import load, load_async, resolve
 from edgeml.runtime._metadata import Metadata
@@ -7,12 +10,18 @@ from edgeml.runtime._session import ModelStream, PlacedNode, Session
 from edgeml.runtime._spec import TensorSpec
 
 __all__ = [
+    "Availability",
+    "Backend",
+    "Delegate",
     "Metadata",
     "ModelInfo",
     "ModelStream",
     "PlacedNode",
+    "Reason",
     "Session",
     "TensorSpec",
+    "available",
+    "delegates",
     "inspect",
     "load",
     "load_async",

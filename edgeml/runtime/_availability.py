@@ -10,19 +10,31 @@ class Reason(StrEnum):
     """Why a delegate can or cannot be had."""
 
     AVAILABLE = "available"
+    SIMULATED = "simulated"
     UNKNOWN = "unknown"
     NOT_INSTALLED = "not installed"
+    WRONG_VERSION = "wrong version"
+    BROKEN = "broken"
     NO_DEVICE = "no device"
+    WRONG_FORMAT = "wrong format"
 
 
 @dataclass(frozen=True)
 class Availability:
-    """Whether a delegate can be had.
+    """Whether a delegate can be had; true if it can.
+
+    A simulator can be had by its name, and is never chosen by a kind or by ``"auto"``: its
+    results are right, its time says nothing.
 
     Args:
         reason: Why it can or cannot.
         detail: The same in words, of what was found here.
         fix: The command that would help, when there is one.
+
+    Example:
+        >>> from edgeml.runtime import available
+        >>> bool(available("cpu")), available("cpu").reason.value
+        (True, 'available')
     """
 
     reason: Reason
@@ -30,7 +42,7 @@ class Availability:
     fix: str = ""
 
     def __bool__(self) -> bool:
-        return self.reason is Reason.AVAILABLE
+        return self.reason in (Reason.AVAILABLE, Reason.SIMULATED)
 
     def __str__(self) -> str:
         return f"{self.detail} ({self.fix})" if self.fix else self.detail

@@ -56,7 +56,7 @@ def translated(path: str, *, loading: bool = False) -> Iterator[None]:
             raise
         if loading and issubclass(kind, ModelError) and not issubclass(kind, ModelNotFound):
             kind = ModelFormatError
-        raise kind(f"{path}: {_reason(error)}{_advice(error)}", path=path) from error
+        raise kind(f"{path}: {reason(error)}{_advice(error)}", path=path) from error
 
 
 def _kind(error: Exception) -> type[EdgeMLError] | None:
@@ -65,7 +65,7 @@ def _kind(error: Exception) -> type[EdgeMLError] | None:
     return ModelError if error.__class__ in (RuntimeError, ValueError) else None
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """Cut the runtime's own code and source line off its message."""
     text = " ".join(str(error).split()) or type(error).__name__
     return _PLACE.sub("", _CODE.sub("", text)).rstrip(".")
@@ -79,4 +79,9 @@ def _advice(error: Exception) -> str:
         return ". Export the model without this operator, or install a newer onnxruntime"
     if type(error).__name__ in ("InvalidProtobuf", "NoModel"):
         return ". The file is truncated or is no ONNX model"
+    if type(error).__name__ in ("DeviceReset", "EPFail", "EngineError"):
+        return (
+            ". The delegate's device failed or has gone: load the model again, or put cpu behind "
+            "the delegate"
+        )
     return ""

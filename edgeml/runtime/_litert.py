@@ -9,14 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from edgeml.errors import MissingExtra, ModelError, ModelFormatError
+from edgeml.errors import DelegateError, MissingExtra, ModelError, ModelFormatError
 from edgeml.platform import cores
+from edgeml.runtime._backend import Backend, Delegate
+from edgeml.runtime._delegate import DelegateLike, first
 from edgeml.runtime._errors import translated
 from edgeml.runtime._metadata import Metadata
 from edgeml.runtime._session import Arrays, Inputs, ModelStream, PlacedNode, Session
 from edgeml.runtime._spec import TensorSpec, check_inputs, check_out, copy_out
 from edgeml.runtime._stream import LockedStream
 
+_FUSED = "DELEGATE"  # the operator that stands for what XNNPACK took
 _ENTRY = "edgeml"  # name of the metadata entry that holds our keys, as JSON
 
 # Operators that keep state in variable tensors, which reset_all_variables() clears.
@@ -38,16 +41,19 @@ class LiteRTSession(Session):
         name: What the user calls the model.
         threads: Threads of one call; None is all cores that the process may use.
         content: The model's bytes.
+        delegate: Where to run it.
     """
 
-    def __init__(self, name: str, threads: int | None, content: bytes) -> None:
+    def __init__(
+        self, name: str, threads: int | None, content: bytes, delegate: DelegateLike = "cpu"
+    ) -> None:
         super().__init__()
         self.path = name
-        self.delegate = "cpu"
         self._content = content
         self._threads = threads or cores()
         self._free: list[Any] = []
-        interpreter = self.new_interpreter()
+        interpreter, used = first(delegate, "tflite", self._open)
+        self.delegate = str(used)
         self.metadata = Metadata.of(_read_props(content, name), name)
         self.inputs = tuple(_spec(d) for d in interpreter.get_input_details())
         self.outputs = tuple(_spec(d) for d in interpreter.get_output_details())
@@ -57,11 +63,32 @@ class LiteRTSession(Session):
         self.has_state = self._has_resources or not names.isdisjoint(_RECURRENT)
         self._free.append(interpreter)
 
+    def _open(self, entry: Delegate, backend: Backend) -> Any:
+        """Return the first interpreter; refuse if it leaves nodes that it was to take."""
+        self._plain = not entry.options.get("xnnpack", True)
+        interpreter = self.new_interpreter()
+        if backend.name == "xnnpack":
+            if entry.required:
+                raise DelegateError(
+                    "LiteRT does not tell which nodes XNNPACK takes: leave out the !"
+                )
+            if all(op["op_name"] != _FUSED for op in interpreter._get_ops_details()):
+                raise DelegateError(
+                    f"it takes no node of {self.path}; LiteRT's own kernels run them all on cpu"
+                )
+        return interpreter
+
     def new_interpreter(self) -> Any:
         """Return an interpreter with state of its own."""
-        make = _interpreter_class()
+        module = _interpreter_module()
+        options = {}
+        if self._plain:
+            kind = module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+            options["experimental_op_resolver_type"] = kind
         with translated(self.path, loading=True):
-            interpreter = make(model_content=self._content, num_threads=self._threads)
+            interpreter = module.Interpreter(
+                model_content=self._content, num_threads=self._threads, **options
+            )
             interpreter.allocate_tensors()
         return interpreter
 
@@ -119,7 +146,7 @@ class LiteRTSession(Session):
         """Return where each node runs; what XNNPACK took is one node, ``DELEGATE``."""
         self._check_open()
         return [
-            PlacedNode(str(index), name, "xnnpack" if name == "DELEGATE" else "cpu")
+            PlacedNode(str(index), name, "xnnpack" if name == _FUSED else "cpu")
             for index, name in self._ops
         ]
 
@@ -151,10 +178,10 @@ class LiteRTStream(LockedStream):
         self._interpreter = None
 
 
-def _interpreter_class() -> Any:
+def _interpreter_module() -> Any:
     for module in ("ai_edge_litert.interpreter", "tflite_runtime.interpreter"):
         try:
-            return importlib.import_module(module).Interpreter
+            return importlib.import_module(module)
         except ImportError:
             continue
     raise MissingExtra(

@@ -8,8 +8,8 @@ import os
 from importlib import resources
 from pathlib import Path
 
-from edgeml.errors import DelegateError, DownloadError, ModelFormatError, ModelNotFound
-from edgeml.runtime._delegate import choose
+from edgeml.errors import DownloadError, ModelFormatError, ModelNotFound
+from edgeml.runtime._delegate import DelegateLike, parse
 from edgeml.runtime._download import check_sha256, fetch, file_hash, shown
 from edgeml.runtime._session import Session
 
@@ -18,7 +18,7 @@ SHIPPED = "edgeml:"
 
 def load(
     path: str | os.PathLike[str],
-    delegate: str = "auto",
+    delegate: DelegateLike = "auto",
     threads: int | None = None,
     *,
     sha256: str | None = None,
@@ -29,9 +29,10 @@ def load(
         path: A file; ``"edgeml:NAME"`` for a model that ships with edgeml; or a URL, which
             is fetched once and kept in the cache.
         delegate: Where to run it: entries separated by commas, the first that can be had:
-            ``"cpu"``, which ``"auto"`` stands for, or ``"openvino"``, ``"openvino:gpu"``,
-            ``"openvino:npu"``. Nodes that a delegate does not take run on the CPU, unless the
-            entry ends in ``!``.
+            a delegate with or without its device (``"openvino"``, ``"openvino:gpu"``), a kind
+            (``"npu"``, ``"gpu"``, ``"cpu"``) or ``"auto"``, which is the CPU; or `Delegate`
+            objects, which have options. Nodes that a delegate does not take run on the CPU,
+            which is logged, unless the entry ends in ``!``.
         threads: Threads of one call; None is all cores that the process may use. In a
             pipeline with several calls in flight, 1 is best.
         sha256: Hash that the file must have, in hex.
@@ -50,20 +51,16 @@ def load(
         >>> outputs["probabilities"].shape
         (1, 7)
     """
-    entry = choose(delegate)
+    parse(delegate)
     if threads is not None and threads < 1:
         raise ValueError(f"threads must be at least 1, or None for all; received {threads}")
     file = resolve(path, sha256)
     name = shown(os.fspath(path)) if _is_url(os.fspath(path)) else os.fspath(path)
     head = _head(file, name)
     if head[4:8] == b"TFL3":
-        if entry.name != "cpu":
-            raise DelegateError(
-                f"{name}: TFLite models run on the CPU, not on {entry}", delegate=delegate
-            )
         from edgeml.runtime._litert import LiteRTSession
 
-        return LiteRTSession(name, threads, file.read_bytes())
+        return LiteRTSession(name, threads, file.read_bytes(), delegate)
     # Field 1 of an ONNX file, a number: the version of its format.
     if not head.startswith(b"\x08"):
         raise ModelFormatError(
@@ -72,12 +69,12 @@ def load(
         )
     from edgeml.runtime._onnx import OnnxSession
 
-    return OnnxSession(name, threads, file, entry)
+    return OnnxSession(name, threads, file, delegate)
 
 
 async def load_async(
     path: str | os.PathLike[str],
-    delegate: str = "auto",
+    delegate: DelegateLike = "auto",
     threads: int | None = None,
     *,
     sha256: str | None = None,

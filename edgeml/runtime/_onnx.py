@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from edgeml._require import require
 from edgeml.platform import cores
-from edgeml.runtime._delegate import Entry, attach
+from edgeml.runtime._delegate import DelegateLike
 from edgeml.runtime._errors import translated
 from edgeml.runtime._metadata import Metadata
 from edgeml.runtime._onnx_file import check_external, read_onnx
+from edgeml.runtime._open import CPU, assigned, open_onnx
 from edgeml.runtime._session import Arrays, Inputs, ModelStream, PlacedNode, Session
 from edgeml.runtime._spec import TensorSpec, check_inputs, check_out, check_out_shapes, copy_out
 from edgeml.runtime._state import find_state
@@ -34,28 +34,20 @@ class OnnxSession(Session):
         name: What the user calls the model.
         threads: Threads of one call; None is all cores that the process may use.
         file: File to load.
-        entry: Where to run it.
+        delegate: Where to run it.
     """
 
-    def __init__(self, name: str, threads: int | None, file: Path, entry: Entry) -> None:
+    def __init__(self, name: str, threads: int | None, file: Path, delegate: DelegateLike) -> None:
         super().__init__()
-        ort = require("onnxruntime", extra="cpu", purpose="An ONNX model")
         found = read_onnx(file, name)
         check_external(found, file, name)
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads or cores()
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4  # its errors come as exceptions
-        # Threads that spin take the cores from the rest of the pipeline.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-        # Else the runtime goes by the file's ending.
-        options.add_session_config_entry("session.load_model_format", "ONNX")
-        with translated(name, loading=True):
-            providers = attach(entry, options, threads or cores())
-            self._ort: Any = ort.InferenceSession(str(file), options, providers=providers or None)
+        self._file, self._threads = file, threads or cores()
+        self._ort: Any
+        self._ort, used = open_onnx(
+            str(file), delegate, threads=self._threads, name=name, configure=_configure
+        )
         self.path = name
-        self.delegate = str(entry)
+        self.delegate = str(used)
         self.inputs = tuple(_spec(node) for node in self._ort.get_inputs())
         self.outputs = tuple(_spec(node) for node in self._ort.get_outputs())
         self.metadata = Metadata.of(self._ort.get_modelmeta().custom_metadata_map, name)
@@ -119,14 +111,10 @@ class OnnxSession(Session):
     def placement(self) -> Sequence[PlacedNode]:
         """Return where each node runs, after the runtime's own fusions."""
         session = self._open_session()
-        if not hasattr(session, "get_provider_graph_assignment_info"):
+        if not (parts := assigned(session)):
             # Before 1.24 the runtime does not tell; but there is one provider it may use.
-            return [PlacedNode(name, op, "CPUExecutionProvider") for name, op in self._nodes]
-        return [
-            PlacedNode(node.name, node.op_type, part.ep_name)
-            for part in session.get_provider_graph_assignment_info()
-            for node in part.get_nodes()
-        ]
+            return [PlacedNode(name, op, CPU) for name, op in self._nodes]
+        return [PlacedNode(n.name, n.op_type, provider) for provider, nodes in parts for n in nodes]
 
     def close(self) -> None:
         """Free the model; see `Session.close`."""
@@ -167,6 +155,13 @@ class OnnxStream(LockedStream):
 
     def _free(self) -> None:
         self._state = {}
+
+
+def _configure(options: Any) -> None:
+    # Threads that spin take the cores from the rest of the pipeline.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Else the runtime goes by the file's ending.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
 
 
 def _spec(node: Any) -> TensorSpec:

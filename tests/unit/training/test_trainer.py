@@ -12,7 +12,7 @@ from edgeml import ops
 from edgeml.errors import CheckpointError, DataError, NoGradient, NonFinite, TrainingError
 from edgeml.graph import _rules
 from edgeml.layers import Conv2D, Dense, Dropout, Flatten, Input, MaxPooling2D
-from edgeml.runtime._delegate import Entry, available
+from edgeml.runtime import available
 from edgeml.training import Trainer
 
 X = (load_digits().images / 16).astype(np.float32)[..., None]
@@ -265,7 +265,7 @@ async def test_fit_async(path):
 
 
 def test_a_step_on_openvino_is_that_on_the_cpu(tmp_path):
-    found = available(Entry("openvino"))
+    found = available("openvino")
     if not found:
         pytest.skip(str(found))
     model = edgeml.Sequential([Input((8,)), Dense(16, "relu"), Dense(3)])
