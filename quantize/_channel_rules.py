@@ -110,8 +110,8 @@ def _matmul(flow: Channels, node: Any) -> Layout | None:
         if layout is None and flow.layout(node.input[1]) is None:
             return None
         raise Unsafe(f"{node.name!r} multiplies two computed tensors")
-    last = len(flow.shape(node.input[0])) - 1
-    if len(flow.shape(node.input[1])) != 2 or last < 1:
+    last = len(flow.dims(node.input[0])) - 1
+    if len(flow.dims(node.input[1])) != 2 or last < 1:
         raise Unsafe(f"{node.name!r} has weights of more than two axes")
     _on_axis(layout, last, node)
     return Layout(
@@ -142,7 +142,7 @@ def _elementwise(flow: Channels, node: Any) -> Layout | None:
     held = [(name, layout) for name in names if (layout := flow.layout(name))]
     if not held:
         return None
-    ranks = {name: len(flow.shape(name)) for name in names}
+    ranks = {name: len(flow.dims(name)) for name in names}
     rank = max(ranks.values())
     axes = {layout.axis + rank - ranks[name] for name, layout in held}
     if len(axes) > 1:
@@ -165,8 +165,11 @@ def _elementwise(flow: Channels, node: Any) -> Layout | None:
 
 def _size(flow: Channels, name: str, axis: int) -> int:
     """Return a tensor's size along an axis counted from the end; 1 where it has none."""
-    shape = flow.shape(name)
-    return shape[axis] if len(shape) >= -axis else 1
+    dims = flow.dims(name)
+    size = dims[axis] if len(dims) >= -axis else 1
+    if size is None:
+        raise Unsafe(f"the shape of {name!r} is not known")
+    return size
 
 
 @_rule("BatchNormalization", "InstanceNormalization")
@@ -189,7 +192,7 @@ def _softmax(flow: Channels, node: Any) -> Layout | None:
     layout = flow.layout(node.input[0])
     if layout is None:
         return None
-    rank = len(flow.shape(node.input[0]))
+    rank = len(flow.dims(node.input[0]))
     if flow.opset < 13 or attribute(node, "axis", -1) % rank == layout.axis:
         raise Unsafe(f"{node.op_type} {node.name!r} is over the channels")
     return layout
@@ -200,7 +203,8 @@ def _concat(flow: Channels, node: Any) -> Layout | None:
     held = [layout for name in node.input if (layout := flow.layout(name))]
     if not held:
         return None
-    axis = attribute(node, "axis") % len(flow.shape(node.output[0]))
+    rank = len(flow.dims(node.output[0]))
+    axis = attribute(node, "axis") % rank
     if any(layout.axis != held[0].axis for layout in held):
         raise Unsafe(f"Concat {node.name!r} joins channels of different axes")
     if axis != held[0].axis:
@@ -213,7 +217,8 @@ def _concat(flow: Channels, node: Any) -> Layout | None:
     for name in node.input:
         found = flow.layout(name)
         reason = f"{name!r} in Concat {node.name!r} cannot be pruned"
-        parts.append(found.labels if found else flow.fresh(flow.shape(name)[axis], reason))
+        size = len(found.labels) if found else _size(flow, name, axis - rank)
+        parts.append(found.labels if found else flow.fresh(size, reason))
     return Layout(axis, np.concatenate(parts))
 
 
@@ -222,12 +227,13 @@ def _split(flow: Channels, node: Any) -> list[Layout | None]:
     layout = flow.layout(node.input[0])
     if layout is None:
         return []
-    axis = attribute(node, "axis", 0) % len(flow.shape(node.input[0]))
+    axis = attribute(node, "axis", 0) % len(flow.dims(node.input[0]))
     if axis != layout.axis:
         return [layout] * len(node.output)
     if flow.opset < 13 or (len(node.input) > 1 and not flow.index.is_constant(node.input[1])):
         raise Unsafe(f"Split {node.name!r} has sizes that are computed, or a form of old opsets")
-    sizes = [flow.shape(name)[axis] for name in node.output]
+    rank = len(flow.dims(node.input[0]))
+    sizes = [_size(flow, name, axis - rank) for name in node.output]
     parts = tuple(np.split(layout.labels, np.cumsum(sizes)[:-1]))
     flow.rewrites.append(Rewrite(node, "split", axis, parts))
     return [Layout(axis, labels) for labels in parts]
@@ -238,7 +244,7 @@ def _transpose(flow: Channels, node: Any) -> Layout | None:
     layout = flow.layout(node.input[0])
     if layout is None:
         return None
-    rank = len(flow.shape(node.input[0]))
+    rank = len(flow.dims(node.input[0]))
     axis = list(attribute(node, "perm", range(rank)[::-1])).index(layout.axis)
     if axis == 0:
         raise Unsafe(f"Transpose {node.name!r} puts the channels first")
@@ -293,7 +299,7 @@ def _reduce(flow: Channels, node: Any) -> Layout | None:
     layout = flow.layout(node.input[0])
     if layout is None:
         return None
-    rank = len(flow.shape(node.input[0]))
+    rank = len(flow.dims(node.input[0]))
     axes = attribute(node, "axes")
     if axes is None and len(node.input) > 1 and node.input[1]:
         found = flow.value(node.input[1])
@@ -311,7 +317,7 @@ def _pad(flow: Channels, node: Any) -> Layout | None:
     layout = flow.layout(node.input[0])
     if layout is None:
         return None
-    rank = len(flow.shape(node.input[0]))
+    rank = len(flow.dims(node.input[0]))
     pads = attribute(node, "pads")
     if pads is None and len(node.input) > 1:
         found = flow.value(node.input[1])
@@ -321,12 +327,24 @@ def _pad(flow: Channels, node: Any) -> Layout | None:
     return layout
 
 
+@_rule("Slice")
+def _slice(flow: Channels, node: Any) -> Layout | None:
+    layout = flow.layout(node.input[0])
+    if layout is None:
+        return None
+    rank = len(flow.dims(node.input[0]))
+    axes = flow.value(node.input[3]) if len(node.input) > 3 and node.input[3] else None
+    if axes is None or layout.axis in np.asarray(axes).reshape(-1) % rank:
+        raise Unsafe(f"Slice {node.name!r} takes some of the channels, or has no known axes")
+    return layout
+
+
 @_rule("Resize", "Upsample")
 def _resize(flow: Channels, node: Any) -> Layout | None:
     layout = flow.layout(node.input[0])
     if layout is None:
         return None
-    before, after = flow.shape(node.input[0]), flow.shape(node.output[0])
+    before, after = flow.dims(node.input[0]), flow.dims(node.output[0])
     named = attribute(node, "axes") is not None or attribute(
         node, "coordinate_transformation_mode", ""
     ) == "tf_crop_and_resize"  # fmt: skip
@@ -345,7 +363,7 @@ def _shape(flow: Channels, node: Any) -> Layout | None:
         return None
     if attribute(node, "start", 0) or attribute(node, "end") is not None:
         raise Unsafe(f"Shape {node.name!r} is of a part")
-    rank = len(flow.shape(node.input[0]))
+    rank = len(flow.dims(node.input[0]))
     for reader in flow.index.readers[node.output[0]]:
         if reader.op_type == "Gather":
             chosen = flow.value(reader.input[1])

@@ -113,16 +113,28 @@ class Channels:
         """Return where a tensor has its channels, if it is known."""
         return self._layouts.get(name)
 
+    def dims(self, name: str) -> tuple[int | None, ...]:
+        """Return a tensor's shape for a batch of two, with None for what is not known.
+
+        Raises:
+            Unsafe: not even the rank is known.
+        """
+        found = self.index.shape(name) if self.index.is_constant(name) else self._shapes.get(name)
+        if found is None:
+            raise Unsafe(f"the shape of {name!r} is not known")
+        return tuple(dim if isinstance(dim, int) else None for dim in found)
+
     def shape(self, name: str) -> tuple[int, ...]:
         """Return a tensor's shape for a batch of two.
 
         Raises:
             Unsafe: a dimension is not known.
         """
-        found = self.index.shape(name) if self.index.is_constant(name) else self._shapes.get(name)
-        if found is None or not all(isinstance(dim, int) for dim in found):
+        dims = self.dims(name)
+        known = tuple(dim for dim in dims if dim is not None)
+        if len(known) < len(dims):
             raise Unsafe(f"the shape of {name!r} is not known")
-        return tuple(int(dim) for dim in found if dim is not None)
+        return known
 
     def value(self, name: str) -> NDArray[Any] | None:
         """Return the array of a constant, or of shape arithmetic that became one."""

@@ -34,7 +34,7 @@ class PruneReport:
         share: Share of the channels that can be pruned that went.
         parameters: Numbers in initializers, before and after.
         difference: Largest difference from the model in which the same channels are zero, relative
-            to its largest output; None where an open dimension left it unmeasured.
+            to its largest output; None where inputs of open shapes left it unmeasured.
     """
 
     channels: dict[str, tuple[int, int]]

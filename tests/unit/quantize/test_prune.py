@@ -259,6 +259,30 @@ def test_what_ends_a_pytorch_model(net, run):
     assert run(prune_channels(model, 0.5).model, X).shape == (2, 5)
 
 
+def test_pictures_of_any_size(net, run):
+    n = net(3, "height", "width")
+    a = n.add("Relu", n.conv("x", 16, 3))
+    b = n.add("Add", a, n.conv(a, 16, 16))
+    pooled = n.add("Flatten", n.add("GlobalAveragePool", b))
+    pruned = prune_channels(n.model(n.gemm(pooled, 5, 16)), 0.5)
+    assert pruned.report.share == 0.5
+    assert pruned.report.difference < 1e-5
+    assert run(pruned.model, X).shape == (2, 5)
+
+
+def test_slices_of_other_axes(net, run):
+    n = net(3, 8, 8)
+    for name, value in (("from", 1), ("to", 5), ("height", 2), ("channels", 1)):
+        n.constant(name, np.array([value]))
+    a = n.conv("x", 16, 3)
+    b = n.conv(n.add("Slice", a, "from", "to", "height"), 16, 16)
+    c = n.conv(n.add("Slice", b, "from", "to", "channels"), 4, 4)
+    pruned = prune_channels(n.model(c), 0.5)
+    assert set(pruned.removed) == {a}
+    assert "some of the channels" in pruned.report.left[b]
+    assert run(pruned.model, X).shape == (2, 4, 4, 8)
+
+
 BLOCKS = st.lists(st.sampled_from(["plain", "residual", "depthwise", "concat", "pool", "bn"]),
                   min_size=1, max_size=5)  # fmt: skip
 
