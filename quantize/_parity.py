@@ -12,7 +12,6 @@ from edgeml.quantize._channels import example_shapes
 from edgeml.quantize._model import Model
 from edgeml.quantize._session import open_model
 
-
 _SMALL = 1e-3  # outputs: what a sigmoid makes of large negative numbers has no exact digits
 _OPEN = 64  # for dimensions beside the batch that are open
 
@@ -34,8 +33,8 @@ def difference(one: Model, other: Model) -> float | None:
     """Return the largest difference of two models' outputs on random inputs.
 
     Returns:
-        Relative to the largest output (at least 0.001); infinity when shapes differ; None where the first model
-        does not take inputs of such shapes.
+        Relative to the largest output (at least 0.001); infinity when shapes differ; None where
+        the first model does not take inputs of such shapes.
     """
     feeds = example_inputs(one)
     try:
