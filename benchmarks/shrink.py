@@ -14,6 +14,7 @@ import argparse
 from pathlib import Path
 
 import _shrink_big
+import _shrink_memory
 import _shrink_zoo
 from _report import Report, main
 from _shrink_pictures import LITE0, NANODET, ROOT
@@ -27,6 +28,7 @@ def run(report: Report, args: argparse.Namespace) -> None:
         print(f"pictures and models of packages left out: no folder {args.sources}", flush=True)
         return
     _shrink_big.run(report, args)
+    _shrink_memory.run(report, args)
     _shrink_zoo.run(report, args)
 
 
