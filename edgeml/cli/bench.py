@@ -14,7 +14,7 @@ from edgeml.cli._arguments import positive_seconds
 from edgeml.cli._output import human_bytes, print_json, print_table
 
 if TYPE_CHECKING:
-    from edgeml.runtime import Session, TensorSpec
+    from edgeml.runtime import Session
 
 SCHEMA = 1
 
@@ -159,32 +159,16 @@ def random_inputs(specs: Any, shapes: Mapping[str, list[int]]) -> dict[str, Any]
     Raises:
         InputError: a shape is for an input that the model does not have.
     """
-    import numpy as np
-
     from edgeml.errors import InputError
+    from edgeml.runtime import _random
 
-    rng = np.random.default_rng(0)
     names = [spec.name for spec in specs]
     if unknown := [name for name in shapes if name not in names]:
         raise InputError(
             f"--shape: the model has no input {unknown[0]!r}; expected one of {', '.join(names)}",
             name=unknown[0],
         )
-    return {spec.name: _random(rng, spec, shapes.get(spec.name)) for spec in specs}
-
-
-def _random(rng: Any, spec: TensorSpec, shape: list[int] | None) -> Any:
-    import numpy as np
-
-    if shape is None:
-        shape = [n if isinstance(n, int) and n > 0 else 1 for n in spec.shape]
-    dtype = np.dtype(spec.dtype)
-    if dtype.kind == "f":
-        return rng.standard_normal(shape).astype(dtype)
-    # Quantized data has the whole range; indices and counts are safe when they are small.
-    limits = np.iinfo(dtype) if dtype.kind in "iu" and dtype.itemsize == 1 else None
-    low, high = (limits.min, limits.max + 1) if limits is not None else (0, 2)
-    return np.asarray(rng.integers(low, high, shape), dtype)
+    return _random.random_inputs(specs, shapes)
 
 
 def _default_counts() -> list[int]:

@@ -6,7 +6,8 @@ from edgeml.runtime._delegate import available, delegates
 from edgeml.runtime._inspect import ModelInfo, inspect
 from edgeml.runtime._load import load, load_async, resolve
 from edgeml.runtime._metadata import Metadata
-from edgeml.runtime._session import ModelStream, PlacedNode, Session
+from edgeml.runtime._placement import PlacedNode, Placement
+from edgeml.runtime._session import ModelStream, Session
 from edgeml.runtime._spec import TensorSpec
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "ModelInfo",
     "ModelStream",
     "PlacedNode",
+    "Placement",
     "Reason",
     "Session",
     "TensorSpec",

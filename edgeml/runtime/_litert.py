@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,8 @@ from edgeml.runtime._backend import Backend, Delegate
 from edgeml.runtime._delegate import DelegateLike, first
 from edgeml.runtime._errors import translated
 from edgeml.runtime._metadata import Metadata
-from edgeml.runtime._session import Arrays, Inputs, ModelStream, PlacedNode, Session
+from edgeml.runtime._placement import PlacedNode, Placement
+from edgeml.runtime._session import Arrays, Inputs, ModelStream, Session
 from edgeml.runtime._spec import TensorSpec, check_inputs, check_out, copy_out
 from edgeml.runtime._stream import LockedStream
 
@@ -142,13 +143,21 @@ class LiteRTSession(Session):
             raise ModelError(f"{self.path}: the model has no state; use run()", path=self.path)
         return LiteRTStream(self, constants or {})
 
-    def placement(self) -> Sequence[PlacedNode]:
+    def placement(self, profile: bool = False, inputs: Inputs | None = None) -> Placement:
         """Return where each node runs; what XNNPACK took is one node, ``DELEGATE``."""
         self._check_open()
-        return [
+        if profile:
+            raise ModelError(
+                f"{self.path}: LiteRT does not tell the time of a TFLite model's nodes; edgeml "
+                "bench measures the model",
+                path=self.path,
+            )
+        nodes = tuple(
             PlacedNode(str(index), name, "xnnpack" if name == _FUSED else "cpu")
             for index, name in self._ops
-        ]
+        )
+        parts = sum(node.op == _FUSED for node in nodes)
+        return Placement(nodes, f"XNNPACK runs {parts} parts of the model, LiteRT the rest.")
 
     def close(self) -> None:
         """Free the model; see `Session.close`."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -13,8 +16,10 @@ from edgeml.runtime._delegate import DelegateLike
 from edgeml.runtime._errors import translated
 from edgeml.runtime._metadata import Metadata
 from edgeml.runtime._onnx_file import check_external, read_onnx
-from edgeml.runtime._open import CPU, assigned, open_onnx
-from edgeml.runtime._session import Arrays, Inputs, ModelStream, PlacedNode, Session
+from edgeml.runtime._open import assigned, open_onnx
+from edgeml.runtime._placement import CPU, PlacedNode, Placement, advise, from_profile
+from edgeml.runtime._random import random_inputs
+from edgeml.runtime._session import Arrays, Inputs, ModelStream, Session
 from edgeml.runtime._spec import TensorSpec, check_inputs, check_out, check_out_shapes, copy_out
 from edgeml.runtime._state import find_state
 from edgeml.runtime._stream import LockedStream
@@ -25,6 +30,8 @@ _DTYPES = {
     "uint8": np.uint8, "uint16": np.uint16, "uint32": np.uint32, "uint64": np.uint64,
     "string": object,
 }  # fmt: skip
+
+_WARM, _PROFILED = 2, 10  # runs of a profile
 
 
 class OnnxSession(Session):
@@ -43,17 +50,18 @@ class OnnxSession(Session):
         check_external(found, file, name)
         self._file, self._threads = file, threads or cores()
         self._ort: Any
-        self._ort, used = open_onnx(
+        self._ort, self._used = open_onnx(
             str(file), delegate, threads=self._threads, name=name, configure=_configure
         )
         self.path = name
-        self.delegate = str(used)
+        self.delegate = str(self._used)
         self.inputs = tuple(_spec(node) for node in self._ort.get_inputs())
         self.outputs = tuple(_spec(node) for node in self._ort.get_outputs())
         self.metadata = Metadata.of(self._ort.get_modelmeta().custom_metadata_map, name)
         self._names = [spec.name for spec in self.outputs]
         self._any_shape = found.without_shape
         self._nodes = found.nodes
+        self._provider = self._ort.get_providers()[0]
 
     def run(self, inputs: Inputs, out: Mapping[str, np.ndarray[Any, Any]] | None = None) -> Arrays:
         """Run the model once; see `Session.run`."""
@@ -108,13 +116,38 @@ class OnnxSession(Session):
         pairs = find_state(self.metadata.state, self.inputs, self.outputs, self.path)
         return OnnxStream(self, pairs, batch, constants or {})
 
-    def placement(self) -> Sequence[PlacedNode]:
-        """Return where each node runs, after the runtime's own fusions."""
+    def placement(self, profile: bool = False, inputs: Inputs | None = None) -> Placement:
+        """Return where each node runs; see `Session.placement`."""
         session = self._open_session()
-        if not (parts := assigned(session)):
+        placed = [PlacedNode(n.name, n.op_type, p) for p, nodes in assigned(session) for n in nodes]
+        if not placed:
             # Before 1.24 the runtime does not tell; but there is one provider it may use.
-            return [PlacedNode(name, op, CPU) for name, op in self._nodes]
-        return [PlacedNode(n.name, n.op_type, provider) for provider, nodes in parts for n in nodes]
+            placed = [PlacedNode(name, op, CPU) for name, op in self._nodes]
+        found = Placement(tuple(placed), "")
+        if profile:
+            if inputs is None:
+                inputs = random_inputs(self.inputs, {})
+            found = self._profile(check_inputs(inputs, self.inputs, self._any_shape), found)
+        free = sorted({str(d) for s in self.inputs for d in s.shape if not isinstance(d, int)})
+        return replace(found, advice=advise(found, self.delegate, self._provider, free))
+
+    def _profile(self, arrays: Arrays, placed: Placement) -> Placement:
+        """Run a second session on the same delegate, which notes the time of each node."""
+        with TemporaryDirectory(prefix="edgeml-") as folder, translated(self.path):
+
+            def configure(options: Any) -> None:
+                _configure(options)
+                options.enable_profiling = True
+                options.profile_file_prefix = f"{folder}/profile"
+
+            session, _ = open_onnx(
+                str(self._file), self._used, threads=self._threads, name=self.path,
+                configure=configure,
+            )  # fmt: skip
+            for _ in range(_WARM + _PROFILED):
+                self._run(session, arrays)
+            events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+        return from_profile(events, {node.name: node.op for node in placed}, _WARM)
 
     def close(self) -> None:
         """Free the model; see `Session.close`."""

@@ -12,10 +12,9 @@ from edgeml.errors import DelegateError
 from edgeml.runtime._backend import Backend, Delegate
 from edgeml.runtime._delegate import DelegateLike, first
 from edgeml.runtime._errors import reason, translated
+from edgeml.runtime._placement import CPU
 
 log = logging.getLogger("edgeml.runtime")
-
-CPU = "CPUExecutionProvider"
 
 # What the runtime raises of a file that no delegate could run.
 _OF_THE_FILE = ("InvalidGraph", "InvalidProtobuf", "NoModel", "NoSuchFile")
