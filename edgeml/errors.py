@@ -31,6 +31,7 @@
     |   +-- StageTimeout     also TimeoutError       stage=, timeout=
     |   +-- SinkClosed
     +-- PublishError         also OSError            the broker refused, or is gone
+    +-- StoreError           also OSError            what was learned cannot be kept or read
 
 A message says what happened, what was expected, what was received and what to do.
 """
@@ -68,6 +69,7 @@ __all__ = [
     "SinkClosed",
     "StageFailed",
     "StageTimeout",
+    "StoreError",
     "TrainingError",
 ]
 
@@ -194,3 +196,7 @@ class SinkClosed(PipelineError):
 
 class PublishError(EdgeMLError, OSError):
     """A message could not be published."""
+
+
+class StoreError(EdgeMLError, OSError):
+    """What was learned cannot be kept or read: a full disk, a damaged file, another backbone's."""

@@ -5,5 +5,17 @@ from edgeml.personalize._head import UNKNOWN, Head
 from edgeml.personalize._held_out import HeldOut
 from edgeml.personalize._simple import KNN, NearestMean
 from edgeml.personalize._softmax import Softmax
+from edgeml.personalize._store import Example, Store, Version
 
-__all__ = ["KNN", "UNKNOWN", "Head", "HeldOut", "NearestMean", "Softmax", "choose"]
+__all__ = [
+    "KNN",
+    "UNKNOWN",
+    "Example",
+    "Head",
+    "HeldOut",
+    "NearestMean",
+    "Softmax",
+    "Store",
+    "Version",
+    "choose",
+]
