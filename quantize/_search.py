@@ -294,7 +294,7 @@ class Search:
         if known is None:
             asked = self.searching[:_ASKED]
             known = sensitivities(
-                self.prepared, plan, lambda: self.samples.feeds(asked),
+                self.prepared, plan, lambda: self.samples.feeds(asked), seconds=self.left / 2,
                 on_block=lambda done, total: self._listen(
                     "asking each block", done / total, max(self.left, 0.0)
                 ),
@@ -305,7 +305,9 @@ class Search:
             self.found.fisher = fisher(
                 self.prepared, plan, self.samples.feeds(self.searching[: _ASKED // 2])
             )
-        return sorted(known, key=lambda name: -known[name])
+        # Blocks that were not reached come last.
+        names = [block.name for block in plan.blocks if not block.passes]
+        return sorted(names, key=lambda name: -known.get(name, -1.0))
 
     def _others(self) -> None:
         """Try what needs no calibration, where the static form does not do."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -84,7 +86,7 @@ def _side(
 
 def sensitivities(
     model: Model, plan: Plan, feeds: Callable[[], Iterator[Mapping[str, Array]]], *,
-    on_block: Callable[[int, int], None] | None = None,
+    seconds: float = math.inf, on_block: Callable[[int, int], None] | None = None,
 ) -> dict[str, float]:  # fmt: skip
     """Return what each block costs when it alone is in 8 bits: the divergence of the outputs.
 
@@ -92,14 +94,18 @@ def sensitivities(
         model: Float model.
         plan: Of all blocks.
         feeds: Called anew for each block; yields the examples to ask with.
+        seconds: How long it may take; blocks that are not reached are left out.
         on_block: Called with (blocks done, blocks in all).
     """
+    end = time.monotonic() + seconds
     switched, names = switchable(model, plan)
     session = open_model(switched)
     off = np.zeros(len(names), bool)
     reference = list(_outputs(session, feeds(), off))
     found = {}
     for done, name in enumerate(names):
+        if time.monotonic() > end:
+            break
         mask = off.copy()
         mask[done] = True
         gaps = [
