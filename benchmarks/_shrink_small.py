@@ -207,7 +207,7 @@ def pruned(report: Report, case: Case, data: Split, *, quick: bool) -> None:
     small = prune_channels(dense, SHARE)
     taught = distill(
         small.model, dense, data.x, epochs=epochs, batch_size=BATCH, temperature=2.0,
-        optimizer=cosine(data, epochs, 2e-3),
+        optimizer=cosine(data, epochs, 4e-3),
     )  # fmt: skip
     before, after = quantized(dense, data), quantized(taught, data)
     lost = 100 * (right(dense, data) - right(after, data))
