@@ -1,8 +1,12 @@
 """Teach a device new things on its live stream: examples in, a checked model out."""
 
+from edgeml.personalize._backbone import Backbone
+from edgeml.personalize._candidate import Candidate, TrainReport
 from edgeml.personalize._choose import choose
+from edgeml.personalize._collect import Collection, Progress
 from edgeml.personalize._head import UNKNOWN, Head
 from edgeml.personalize._held_out import HeldOut
+from edgeml.personalize._learner import Learner
 from edgeml.personalize._simple import KNN, NearestMean
 from edgeml.personalize._softmax import Softmax
 from edgeml.personalize._store import Example, Store, Version
@@ -10,12 +14,18 @@ from edgeml.personalize._store import Example, Store, Version
 __all__ = [
     "KNN",
     "UNKNOWN",
+    "Backbone",
+    "Candidate",
+    "Collection",
     "Example",
     "Head",
     "HeldOut",
+    "Learner",
     "NearestMean",
+    "Progress",
     "Softmax",
     "Store",
+    "TrainReport",
     "Version",
     "choose",
 ]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from edgeml.errors import ModelError
-from edgeml.graph import Graph, Tensor, from_onnx, to_onnx
+from edgeml.graph import Graph, Tensor, from_onnx, live_nodes, to_onnx
 from edgeml.graph._onnx import read_proto
-from edgeml.personalize._head import Head
 
-_NAMES = ("features", "embedding", "embeddings")
+NAMES = ("features", "embedding", "embeddings")
 _DENSE = ("MatMul", "Gemm", "QLinearMatMul", "MatMulInteger")
 
 
@@ -34,7 +34,7 @@ def find_features(model: Any, name: str | None, said: Any = None) -> str:
                 f"there is no value {name!r} in the model; its outputs are {', '.join(outputs)}"
             )
         return name
-    for candidate in (said, *_NAMES):
+    for candidate in (said, *NAMES):
         if candidate in outputs:
             return str(candidate)
     constants = {tensor.name for tensor in proto.graph.initializer}
@@ -54,25 +54,31 @@ def cut_at(model: Any, features: str) -> Any:
     return to_onnx(graph, name="backbone")
 
 
-def joined(model: Any, features: str, head: Head, metadata: dict[str, str]) -> Any:
-    """Return a ModelProto from the backbone's inputs to the head's probabilities."""
+def joined(model: Any, features: str, head: Any, metadata: Mapping[str, str]) -> Any:
+    """Return a ModelProto from the backbone's inputs to the head's probabilities.
+
+    Args:
+        model: Path or ModelProto of the backbone.
+        features: The value in it that the head takes.
+        head: The head's ModelProto.
+        metadata: More for the file's metadata.
+    """
     from edgeml import ops
 
-    graph = from_onnx(model)
+    graph, added = from_onnx(model), from_onnx(head)
     with graph:
         x = _value(graph, features)
         flat = x if x.ndim == 2 else ops.reshape(x, (-1, _size(x)))
-        graph.outputs = {"probabilities": head.trace(flat), "features": flat}
+    (taken,) = added.inputs
+    for node in live_nodes(added.outputs.values()):
+        node.inputs = [flat if value is taken else value for value in node.inputs]
+    graph.outputs = {"probabilities": added.outputs["probabilities"], "features": flat}
     kept = {key: value for key, value in graph.metadata.items() if key.startswith("edgeml.")}
-    graph.metadata = {**kept, **dict(_props(head)), **metadata}
+    task = {"edgeml.task": kept.get("edgeml.task", "personal-classification")}
+    graph.metadata = {**kept, **added.metadata, **task, **metadata}
     for key in ("edgeml.layers", "edgeml.parameters", "edgeml.state"):
         graph.metadata.pop(key, None)
     return to_onnx(graph, name="personal")
-
-
-def _props(head: Head) -> dict[str, str]:
-    return {entry.key: entry.value for entry in head.to_onnx().metadata_props
-            if entry.key != "edgeml.task"}  # fmt: skip
 
 
 def _size(x: Tensor) -> int:

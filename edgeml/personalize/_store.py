@@ -224,6 +224,11 @@ class Store:
         found = self._db.one("SELECT raw FROM examples WHERE id = ?", example)
         return None if found is None else found[0]
 
+    def label_of(self, example: int) -> str | None:
+        """Return an example's label; None when it is not there."""
+        found = self._db.one("SELECT label FROM examples WHERE id = ?", example)
+        return None if found is None else str(found[0])
+
     def counts(self) -> dict[str, int]:
         """Return the number of examples of each class, the oldest class first."""
         return dict(

@@ -190,7 +190,7 @@ def test_backbone_and_head_in_one_file(name, tmp_path):
     made = open_session(cut_at(model, features), threads=1).run(None, {"input": x})[0]
     head = NearestMean().fit(made, ["a", "b", "a", "b"])
     file = tmp_path / "personal.onnx"
-    onnx.save(joined(model, features, head, {"edgeml.origin": "mine"}), file)
+    onnx.save(joined(model, features, head.to_onnx(), {"edgeml.origin": "mine"}), file)
     with edgeml.load(file, threads=1) as session:
         outputs = session.run(x)
         assert session.metadata.labels == ("a", "b", UNKNOWN)

@@ -1,0 +1,419 @@
+"""The learner: examples in, a checked head out, on the live stream."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from edgeml.errors import DataError, StoreError, TrainingError
+from edgeml.evaluation import Report, evaluate
+from edgeml.personalize._backbone import Backbone
+from edgeml.personalize._candidate import Candidate, TrainReport, gain_over, notes_on
+from edgeml.personalize._choose import choose
+from edgeml.personalize._collect import Collection
+from edgeml.personalize._head import UNKNOWN
+from edgeml.personalize._seen import Seen
+from edgeml.personalize._store import Example, Store, Version, check_label, matrix
+from edgeml.streams import Sample, Stage
+from edgeml.tasks import Classification
+
+Array = np.ndarray[Any, Any]
+_log = logging.getLogger("edgeml.personalize")
+
+
+class Learner(Stage):
+    """Learns new classes from a few examples, while it tells the known ones in a stream.
+
+    A backbone, which stays as it is, makes features of samples; a small head on top is what
+    learns. Examples and heads are kept in a `Store`. A head that was trained is a candidate: it
+    is used when it was accepted, and can be taken back.
+
+    As a stage it puts a `Classification` into each sample; what is like no class, and everything
+    before the first `accept`, is ``"unknown"``.
+
+    Args:
+        backbone: A `Backbone`, or what one is made of: a path, URL or ``"edgeml:NAME"``.
+        store: A `Store`, which stays the caller's to close, or its folder.
+        method: "auto", "nearest-mean", "knn", "bias", "linear", "mlp", or a `Head`.
+        keep: Share of the known examples that may not be turned away as unknown.
+        duplicate: Cosine of features above which two samples are the same.
+        keep_raw: Whether samples are kept too, to make features of another backbone from them.
+        reembed: Whether features of another backbone in the store are made anew from raw samples;
+            examples without are lost.
+        **options: As for `Stage`: name, concurrency, on_error, timeout.
+
+    Raises:
+        StoreError: the store is of another backbone, cannot be made, or is damaged.
+
+    Example:
+        >>> import tempfile, numpy as np
+        >>> from edgeml.personalize import Learner
+        >>> rng = np.random.default_rng(0)
+        >>> learner = Learner("edgeml:activity_watch_int8.onnx", store=tempfile.mkdtemp())
+        >>> for i in range(4):
+        ...     _ = learner.add("slow", rng.normal(0, 1, (100, 6)))
+        ...     _ = learner.add("fast", rng.normal(0, 20, (100, 6)))
+        >>> _ = learner.accept(learner.train())
+        >>> learner.predict(rng.normal(0, 20, (100, 6))).top[0][0]
+        'fast'
+        >>> learner.close()
+    """
+
+    def __init__(
+        self, backbone: Any, *, store: Any, method: Any = "auto", keep: float = 0.95,
+        duplicate: float = 0.9999, keep_raw: bool = False, reembed: bool = False, **options: Any,
+    ) -> None:  # fmt: skip
+        super().__init__(**options)
+        choose(method, {"any": 1})  # a wrong name is told now, not after collecting
+        self.method = method
+        self.keep = keep
+        self.duplicate = duplicate
+        self.keep_raw = keep_raw
+        self._given = (backbone, store)
+        self.backbone = backbone if isinstance(backbone, Backbone) else Backbone(backbone)
+        self.store = store if isinstance(store, Store) else Store(store)
+        self._lock = threading.RLock()
+        self._head: tuple[Any, tuple[str, ...]] | None = None
+        self._seen: Seen | None = None
+        try:
+            self._bind(reembed)
+            self._use_current()
+        except BaseException:
+            self.close()
+            raise
+
+    def _bind(self, reembed: bool) -> None:
+        own = (self.backbone.key, self.backbone.size, self.backbone.name)
+        try:
+            self.store.bind(*own)
+        except StoreError:
+            if not reembed:
+                raise
+            raws = {e.id: self.store.raw(e.id) for e in self.store.examples()}
+            rows = {i: self.backbone(_loaded(raw)) for i, raw in raws.items() if raw is not None}
+            self.store.reembed(*own, rows)
+            _log.warning("%d of %d examples were embedded anew", len(rows), len(raws))
+
+    def _use_current(self) -> None:
+        current = self.store.current()
+        self._head = None if current is None else _opened(current[1])
+
+    def add(self, label: str, sample: Any, *, subject: str = "") -> int | None:
+        """Keep an example; return its number, or None when the store's balance kept others.
+
+        Args:
+            label: Its class; ``"unknown"`` for what is of no class.
+            sample: A `Sample`, or its data.
+            subject: Whom it is of.
+
+        Raises:
+            DataError: there is nothing in the sample, or an example is nearly the same; the
+                message says whether that one has another label.
+            InputError: it is not what the backbone takes.
+            StoreError: the disk is full; nothing was changed.
+        """
+        label = check_label(label)
+        features = self.backbone(sample)
+        with self._lock:
+            if self._seen is None:
+                self._seen = Seen(self.store.examples())
+            self._refuse_duplicate(label, *self._seen.nearest(features))
+            raw = _dumped(sample) if self.keep_raw else None
+            number = self.store.add(label, features, raw=raw, subject=subject)
+            if number is not None:
+                self._seen.add(number, features)
+        return number
+
+    def _refuse_duplicate(self, label: str, number: int, cosine: float) -> None:
+        other = self.store.label_of(number) if cosine > self.duplicate else None
+        if other is None:  # nothing like it, or that one has made room meanwhile
+            return
+        same = "of the same label" if other == label else (
+            f"but labelled {other!r}, which contradicts {label!r}: remove({number}) if that one is "
+            "wrong")  # fmt: skip
+        raise DataError(f"the sample is nearly the same as example {number}, {same}")
+
+    def remove(self, example: int) -> None:
+        """Delete an example; train anew for the head to forget it.
+
+        Raises:
+            DataError: there is no such example.
+        """
+        with self._lock:
+            self._seen = None
+            self.store.remove(example)
+
+    def forget(self, label: str | None = None) -> int:
+        """Delete the examples of a class, or everything, and all heads made from them.
+
+        A head for what is left is trained first and used at once, as long as two classes are.
+
+        Returns:
+            How many examples were deleted.
+        """
+        with self._lock:
+            self._seen = None
+            rest = [] if label is None else [e for e in self.store.examples() if e.label != label]
+            head = None
+            if self.store.current() is not None and len({e.label for e in rest}) > 1 and any(
+                e.label != UNKNOWN for e in rest
+            ):  # fmt: skip
+                made = self._trained(rest, None)
+                head = made.content, made.info
+            gone = self.store.forget(label, head)
+            self.store.bind(self.backbone.key, self.backbone.size, self.backbone.name)
+            self._use_current()
+        return gone
+
+    def examples(self, label: str | None = None) -> list[Example]:
+        """Return the examples, of one class or of all, oldest first."""
+        return self.store.examples(label)
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of examples of each class."""
+        return self.store.counts()
+
+    def collect(
+        self, label: str, source: Any, count: int = 5, *, countdown: float = 3.0,
+        every: float = 0.5, subject: str = "",
+    ) -> Collection:  # fmt: skip
+        """Take examples from a live source; see `Collection`.
+
+        Args:
+            label: Their class.
+            source: A source, or a pipeline that ends in samples as the backbone takes them.
+            count: How many.
+            countdown: Seconds before the first.
+            every: Seconds of sample time between two that are tried.
+            subject: Whom they are of.
+        """
+        return Collection(self, label, source, count, countdown, every, subject)
+
+    def train(self, *, weights: Callable[[Example], float] | None = None) -> Candidate:
+        """Train a head on all examples; it is not used before `accept`.
+
+        Args:
+            weights: How much an example counts within its class; None: all the same.
+
+        Raises:
+            DataError: there is one class only, or none.
+        """
+        return self._trained(self.store.examples(), weights)
+
+    def _trained(
+        self, examples: Sequence[Example], weights: Callable[[Example], float] | None
+    ) -> Candidate:
+        counts: dict[str, int] = {}
+        for e in examples:
+            counts[e.label] = counts.get(e.label, 0) + 1
+        head, why = choose(self.method, counts)
+        head.fit(
+            matrix(examples), [e.label for e in examples], keep=self.keep,
+            weights=None if weights is None else [weights(e) for e in examples],
+        )  # fmt: skip
+        said = dict(zip([e.id for e in examples], head.held_out.predicted, strict=True))
+        current, gain = self.store.current(), None
+        if current is not None:
+            session, labels = _opened(current[1])
+            gain = gain_over(examples, said, current[2], labels,
+                             lambda x: _named(session, labels, x))  # fmt: skip
+        report = TrainReport(head.name, why, counts, head.held_out.accuracy, gain,
+                             notes_on(examples, head, self.duplicate))  # fmt: skip
+        content = head.to_onnx({"edgeml.backbone": self.backbone.key}).SerializeToString()
+        return Candidate.of(content, report, said)
+
+    def accept(self, candidate: Candidate, *, force: bool = False) -> str:
+        """Use a candidate from now on; return its version.
+
+        Args:
+            candidate: What `train` returned.
+            force: Whether to use it even though it is significantly worse.
+
+        Raises:
+            TrainingError: it is significantly worse than the head in use.
+            StoreError: the disk is full; the head in use stays.
+        """
+        if candidate.report.worse and not force:
+            raise TrainingError(
+                f"the candidate is not accepted:\n{candidate.report}\nLook at the notes, collect "
+                "more, or pass force=True"
+            )
+        head = _opened(candidate.content)
+        with self._lock:
+            version = self.store.accept(candidate.content, candidate.info)
+            self._head = head
+        _log.info("head %s is in use: %s", version[:12], candidate.report.method)
+        return version
+
+    def rollback(self) -> str:
+        """Use the head before the current one again, at once; return its version.
+
+        Raises:
+            StoreError: there is none.
+        """
+        with self._lock:
+            version = self.store.rollback()
+            self._use_current()
+        return version
+
+    def history(self) -> list[Version]:
+        """Return what was accepted, taken back and forgotten, oldest first."""
+        return self.store.history()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes that the head in use knows, and ``"unknown"``."""
+        return (UNKNOWN,) if self._head is None else self._head[1]
+
+    def predict(self, sample: Any) -> Classification:
+        """Return what a sample is.
+
+        Raises:
+            InputError: it is not what the backbone takes.
+            DataError: there is nothing in it.
+        """
+        return self._classified(self.backbone(sample))
+
+    def _classified(self, features: Array) -> Classification:
+        head = self._head
+        if head is None:
+            return _unknown(features)
+        scores = head[0].run(None, {"features": features[None]})[0][0]
+        found: Classification = Classification.of(scores, head[1], features=features)
+        return found
+
+    def __call__(self, item: Any) -> Any:
+        """Return what a sample is; a sample without anything in it is unknown."""
+        try:
+            found = self.predict(item)
+        except DataError as error:
+            _log.debug("%s: %s", self.name, error)
+            found = _unknown(None)
+        return item.with_data(found) if isinstance(item, Sample) else found
+
+    def evaluate(
+        self, samples: Sequence[Any] | None = None, labels: Sequence[str] | None = None, *,
+        subjects: Sequence[Any] | None = None,
+    ) -> Report:  # fmt: skip
+        """Say how good the head in use is: by class, by subject, with its confusions.
+
+        Args:
+            samples: Samples that it has not learned from; None: its own examples, by what was
+                said of them when they were held out.
+            labels: What they are, ``"unknown"`` for any other.
+            subjects: Whom they are of.
+
+        Raises:
+            DataError: nothing has been accepted yet, or there are not as many labels.
+        """
+        current = self.store.current()
+        if current is None or self._head is None:
+            raise DataError("there is no head in use yet: train, and accept")
+        session, names = self._head
+        if samples is None:
+            held = current[2].get("held_out", {})
+            own = [e for e in self.store.examples() if held.get(str(e.id)) is not None]
+            labels = [e.label for e in own]
+            subjects = [e.subject for e in own]
+            numbers = [names.index(held[str(e.id)]) for e in own]
+            scores = np.eye(len(names), dtype=np.float32)[numbers]
+        else:
+            rows = np.stack([self.backbone(sample) for sample in samples])
+            scores = session.run(None, {"features": rows})[0]
+        if labels is None or len(labels) != len(scores) or not len(scores):
+            raise DataError("expected as many labels as samples, and at least one")
+        y = np.array([names.index(name) if name in names else len(names) - 1 for name in labels])
+        several = subjects is not None and len(set(subjects)) > 1
+        return evaluate(
+            scores, y=y, kind="multiclass", labels=names,
+            groups=list(subjects) if several and subjects is not None else None,
+            slices={"subject": np.array(subjects)} if several else None,
+        )  # fmt: skip
+
+    def export(
+        self, path: Any, *, backbone: bool = True, metadata: Mapping[str, str] | None = None
+    ) -> None:
+        """Write what is in use as one ONNX file, from samples to probabilities.
+
+        Args:
+            path: The file.
+            backbone: Whether the backbone is in it; False: the head alone, from features.
+            metadata: More for the file's metadata.
+
+        Raises:
+            DataError: nothing has been accepted yet.
+            ModelError: the backbone is a TFLite model.
+        """
+        from edgeml._require import require
+        from edgeml.training._files import write_atomically
+
+        current = self.store.current()
+        if current is None:
+            raise DataError("there is no head in use yet: train, and accept")
+        content = current[1]
+        if backbone:
+            onnx = require("onnx", extra="train", purpose="Exporting a model")
+            head = onnx.load_from_string(content)
+            content = self.backbone.join(head, metadata or {}).SerializeToString()
+        write_atomically(Path(path), lambda file: _write(file, content))
+
+    def close(self) -> None:
+        """Close what the learner has opened; idempotent. The end of a pipeline does not."""
+        for part in (getattr(self, "backbone", None), getattr(self, "store", None)):
+            if part is not None and not any(part is given for given in self._given):
+                part.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+
+def _opened(content: bytes) -> tuple[Any, tuple[str, ...]]:
+    """Return a session of a head's file, and its labels."""
+    from edgeml._require import require
+    from edgeml.runtime._errors import translated
+
+    ort = require("onnxruntime", extra="cpu", purpose="A head")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # its errors come as exceptions
+    with translated("the head", loading=True):
+        session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    labels = json.loads(session.get_modelmeta().custom_metadata_map["edgeml.labels"])
+    return session, tuple(labels)
+
+
+def _unknown(features: Array | None) -> Classification:
+    found: Classification = Classification.of(np.ones(1, np.float32), (UNKNOWN,), features=features)
+    return found
+
+
+def _named(session: Any, labels: Sequence[str], features: Any) -> list[str]:
+    found = session.run(None, {"features": np.asarray(features, np.float32)})[0]
+    return [labels[i] for i in found.argmax(1)]
+
+
+def _dumped(sample: Any) -> bytes:
+    file = io.BytesIO()
+    np.save(file, np.asarray(sample.data if isinstance(sample, Sample) else sample))
+    return file.getvalue()
+
+
+def _loaded(raw: bytes) -> Array:
+    found: Array = np.load(io.BytesIO(raw), allow_pickle=False)
+    return found
+
+
+def _write(file: Any, content: bytes) -> None:
+    file.write(content)
+    os.chmod(file.fileno(), 0o600)
