@@ -15,6 +15,7 @@ from pathlib import Path
 
 import _shrink_big
 import _shrink_memory
+import _shrink_proved
 import _shrink_small
 import _shrink_zoo
 from _report import Report, main
@@ -26,6 +27,7 @@ HERE = ROOT / ".cache" / "shrink"
 def run(report: Report, args: argparse.Namespace) -> None:
     args.networks = {LITE0.file: args.efficientnet, NANODET.file: args.nanodet}
     _shrink_small.run(report, args)
+    _shrink_proved.run(report, args)
     if not args.sources.is_dir():
         print(f"pictures and models of packages left out: no folder {args.sources}", flush=True)
         return

