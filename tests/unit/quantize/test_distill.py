@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 
 import edgeml
 from edgeml.callbacks import Callback
 from edgeml.errors import ConfigError, DataError, InputError, ModelFormatError, ShapeError
-from edgeml.layers import Dense, Input
+from edgeml.layers import Conv2D, Dense, Flatten, Input, MaxPooling2D
 from edgeml.optimizers import Adam
 from edgeml.quantize import quantize_int8, simplify
 from edgeml.quantize._distill import distill
+from edgeml.quantize._prune import prune_channels
 
 RNG = np.random.default_rng(0)
 CENTERS = RNG.standard_normal((4, 6)).astype(np.float32) * 2
@@ -59,6 +61,32 @@ def test_unlabelled_examples_are_enough(teacher, student, run):
     assert agreement(run, student, teacher) < 0.6
     assert agreement(run, found, teacher) > 0.93
     assert student.SerializeToString() == before
+
+
+def test_half_of_the_channels_go_and_accuracy_stays(run, tmp_path):
+    """Real handwriting: scikit-learn's digits; 1,200 to learn from, 597 to judge."""
+    digits = load_digits()
+    x, y = (digits.images / 16).astype(np.float32)[..., None], digits.target
+    edgeml.layers.set_random_seed(0)
+    net = edgeml.Sequential([
+        Input((8, 8, 1), name="x"), Conv2D(24, 3, padding="same", activation="relu"),
+        Conv2D(32, 3, activation="relu"), MaxPooling2D(), Flatten(), Dense(10),
+    ])  # fmt: skip
+    loss = edgeml.losses.SparseCategoricalCrossentropy(from_logits=True)
+    net.compile(Adam(4e-3), loss)
+    net.fit(x[:1200], y[:1200], epochs=8, verbose=0)
+    net.save(tmp_path / "digits.onnx")
+    dense = simplify(tmp_path / "digits.onnx")
+    pruned = prune_channels(dense, 0.5)
+    taught = distill(pruned.model, dense, x[:1200], epochs=8, optimizer=Adam(4e-3))
+    before, cut, after = (
+        (run(model, x[1200:]).argmax(1) == y[1200:]).mean()
+        for model in (dense, pruned.model, taught)
+    )
+    assert before > 0.9
+    assert cut < before - 0.05
+    assert after > before - 0.015
+    assert pruned.report.parameters[1] < 0.6 * pruned.report.parameters[0]
 
 
 def test_probabilities_come_near_not_classes_alone(teacher, student, run):

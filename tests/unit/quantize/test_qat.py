@@ -12,8 +12,15 @@ from edgeml.errors import ConfigError, DataError, ModelFormatError
 from edgeml.layers import Conv2D, Dense, Flatten, Input, MaxPooling2D
 from edgeml.optimizers import Adam
 from edgeml.quantize import quantize_int8, simplify
+from edgeml.quantize._blocks import find_blocks
+from edgeml.quantize._calibrate import calibrate
+from edgeml.quantize._index import Index
 from edgeml.quantize._masters import with_masters
+from edgeml.quantize._plan import make_plan, ranges_by, tensors_of
 from edgeml.quantize._qat import train_quantized
+from edgeml.quantize._qdq import write
+from edgeml.quantize._session import what_runs
+from edgeml.quantize._targets import target_of
 
 RNG = np.random.default_rng(0)
 Y = RNG.integers(0, 4, 1200)
@@ -56,6 +63,16 @@ def coarse(model, top):
         wide = numpy_helper.from_array((scale * factor).astype(np.float32), node.input[1])
         stored[node.input[1]].CopyFrom(wide)
     return quantized
+
+
+def in_our_form(model, **options):
+    """Quantize as `optimize` does."""
+    target = target_of("x86-vnni")
+    index = Index(model)
+    blocks = find_blocks(index, target.kernels)
+    batches = [{"x": X[:100]}]
+    ranges = ranges_by("minmax", calibrate(model, batches, tensors_of(index, blocks)))
+    return write(model, make_plan(index, blocks, ranges, target, **options))
 
 
 def accuracy(run, model):
@@ -162,11 +179,23 @@ def test_no_epochs_change_nothing(model, run):
 
 
 def test_masters_compute_what_the_integers_do(model, poor, run):
-    for quantized in (poor, quantize_int8(model, [{"x": X[:100]}])):
+    ours = [in_our_form(model), in_our_form(model, per_channel=False)]
+    for quantized in (poor, quantize_int8(model, [{"x": X[:100]}]), *ours):
         for learned in (False, True):
             masters = with_masters(quantized, learned=learned)
             off = np.abs(run(masters.model, X, fused=False) - run(quantized, X, fused=False))
             assert (off < 1e-5).mean() > 0.99
+
+
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_our_own_form_trains_and_still_runs_in_integers(model, run, per_channel):
+    quantized = in_our_form(model, per_channel=per_channel)
+    found = train_quantized(quantized, (X[:800], Y[:800]), epochs=2, optimizer=Adam(2e-3))
+    assert accuracy(run, found) >= accuracy(run, quantized) - 0.01
+    before, after = ([node.op_type for node in what_runs(m).graph.node]
+                     for m in (quantized, found))  # fmt: skip
+    assert before == after
+    assert "QLinearConv" in after
 
 
 def test_the_same_seed_gives_the_same(poor):
