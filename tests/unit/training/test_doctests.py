@@ -17,7 +17,8 @@ PACKAGES = [
 RUN_TOO = [importlib.import_module(f"edgeml.{name}") for name in ("plots", "quantize")]
 MODULES = [
     f"{package.__name__}.{module.name}"
-    for package in (*PACKAGES, *RUN_TOO) if package.__name__ != "edgeml.data"  # has a test of its own
+    for package in (*PACKAGES, *RUN_TOO)
+    if package.__name__ != "edgeml.data"  # has a test of its own
     for module in pkgutil.iter_modules(package.__path__)
 ]  # fmt: skip
 # Of one argument, or NumPy's: the page of edgeml.ops says how to call them.
