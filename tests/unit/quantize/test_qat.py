@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 from onnx import numpy_helper
 
@@ -196,6 +197,22 @@ def test_our_own_form_trains_and_still_runs_in_integers(model, run, per_channel)
                      for m in (quantized, found))  # fmt: skip
     assert before == after
     assert "QLinearConv" in after
+
+
+def test_four_bits_stored_as_such(model, poor, run, arrays):
+    ml_dtypes = pytest.importorskip("ml_dtypes", reason="int4 arrays of onnx are its")
+    narrow = onnx.ModelProto()
+    narrow.CopyFrom(poor)
+    for tensor in narrow.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.INT8:
+            values = numpy_helper.to_array(tensor).astype(ml_dtypes.int4)
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    for entry in narrow.opset_import:
+        entry.version = max(entry.version, 21)
+    narrow.ir_version = 10
+    found = train_quantized(narrow, X[:800], teacher=model, epochs=6, optimizer=Adam(5e-3))
+    assert onnx.TensorProto.INT4 in {t.data_type for t in found.graph.initializer}
+    assert accuracy(run, found) > accuracy(run, narrow) + 0.05
 
 
 def test_the_same_seed_gives_the_same(poor):
