@@ -18,7 +18,7 @@ COMMANDS = {
     "run": "run an app.toml",
     "devices": "list cameras, microphones, sensors and outputs",
     "doctor": "check this machine: libraries, system packages, permissions",
-    "bench": "measure a model's latency over thread counts",
+    "bench": "measure a model's latency over thread counts, or on each delegate",
     "compare": "compare two models on the same data: quality, size, time",
     "eval": "measure a model's metric on pictures or arrays",
     "evaluate": "say how good a model is: with intervals, by slice, against common sense",

@@ -1,9 +1,8 @@
-"""``edgeml bench``: how fast a model is on this machine, over thread counts."""
+"""``edgeml bench``: how fast a model is on this machine, over thread counts or delegates."""
 
 from __future__ import annotations
 
 import argparse
-import os
 import platform
 import time
 from collections.abc import Callable, Mapping
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeml.cli._arguments import positive_seconds
 from edgeml.cli._output import human_bytes, print_json, print_table
+from edgeml.platform import resident
 
 if TYPE_CHECKING:
     from edgeml.runtime import Session
@@ -39,12 +39,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--shape", type=_shape, action="append", default=[], metavar="INPUT=N,N…",
         help="shape of an input whose dimensions are free (default: 1 each)",
     )  # fmt: skip
+    parser.add_argument(
+        "--delegates", nargs="?", const="all", metavar="LIST",
+        help="compare delegates, such as npu,openvino (default: all that can be had), check their "
+        "outputs, and remember the fastest that is right: delegate=auto takes it",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
 def main(args: argparse.Namespace) -> int:
     """Measure a model with random inputs."""
-    before = _resident()
+    if args.delegates is not None:
+        from edgeml.cli._bench_delegates import compare
+
+        return compare(args)
+    before = resident()
     candidates = [_load(args.model, n, dict(args.shape)) for n in args.threads or _default_counts()]
     memory = candidates[0].resident - before
     _measure(candidates, args.seconds)
@@ -55,13 +64,14 @@ def main(args: argparse.Namespace) -> int:
     if args.json:
         print_json(
             {
-                "type": "bench", "schema": SCHEMA, "model": args.model, "machine": _machine(),
-                "inputs": shapes, "memory_bytes": memory, "rows": rows,
+                "type": "bench", "schema": SCHEMA, "model": args.model,
+                "machine": describe_machine(), "inputs": shapes,
+                "memory_bytes": memory, "rows": rows,
             }
         )  # fmt: skip
         return 0
     print(f"{args.model}, inputs {', '.join(f'{k} {v}' for k, v in shapes.items())}")
-    print(f"{_machine()}; memory {human_bytes(memory)} with the runtime\n")
+    print(f"{describe_machine()}; memory {human_bytes(memory)} with the runtime\n")
     print_table(
         ("THREADS", "MEDIAN MS", "P99 MS", "PER SECOND", "CALLS"),
         [
@@ -112,7 +122,7 @@ def _load(model: str, threads: int, shapes: Mapping[str, list[int]]) -> _Candida
     call = _callable(session, inputs)
     for _ in range(_WARM_UP):
         call(inputs)
-    return _Candidate(threads, session, call, inputs, _resident())
+    return _Candidate(threads, session, call, inputs, resident())
 
 
 def _callable(session: Session, inputs: Mapping[str, Any]) -> Callable[[Any], Any]:
@@ -180,16 +190,8 @@ def _default_counts() -> list[int]:
     return counts
 
 
-def _resident() -> int:
-    """Return the resident memory of this process, bytes; 0 where the system does not tell."""
-    try:
-        with open("/proc/self/statm", encoding="ascii") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError):
-        return 0
-
-
-def _machine() -> str:
+def describe_machine() -> str:
+    """Return the instruction set, cores and Python of this machine."""
     from edgeml.platform import cores
 
     return f"{platform.machine()}, {cores()} cores, Python {platform.python_version()}"

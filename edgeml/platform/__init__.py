@@ -2,6 +2,7 @@
 
 from edgeml.platform._cores import cores
 from edgeml.platform._cpu import cpu_flags, cpu_name, machine
+from edgeml.platform._memory import resident
 from edgeml.platform._paths import cache_dir, state_dir
 
-__all__ = ["cache_dir", "cores", "cpu_flags", "cpu_name", "machine", "state_dir"]
+__all__ = ["cache_dir", "cores", "cpu_flags", "cpu_name", "machine", "resident", "state_dir"]

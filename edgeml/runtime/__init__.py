@@ -5,6 +5,7 @@ from edgeml.runtime._backend import Backend, Delegate
 from edgeml.runtime._delegate import available, delegates
 from edgeml.runtime._inspect import ModelInfo, inspect
 from edgeml.runtime._load import load, load_async, resolve
+from edgeml.runtime._measure import MeasuredDelegate, Measurement, measure
 from edgeml.runtime._metadata import Metadata
 from edgeml.runtime._placement import PlacedNode, Placement
 from edgeml.runtime._session import ModelStream, Session
@@ -14,6 +15,8 @@ __all__ = [
     "Availability",
     "Backend",
     "Delegate",
+    "MeasuredDelegate",
+    "Measurement",
     "Metadata",
     "ModelInfo",
     "ModelStream",
@@ -27,5 +30,6 @@ __all__ = [
     "inspect",
     "load",
     "load_async",
+    "measure",
     "resolve",
 ]

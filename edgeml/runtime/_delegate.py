@@ -133,6 +133,8 @@ def every(kind: str | None = None) -> Iterator[Delegate]:
 
 def availability(entry: Delegate, model_format: str = "onnx") -> Availability:
     """Return whether one delegate can be had for models of a format."""
+    if entry.name == MEASURE:
+        return Availability(Reason.WRONG_FORMAT, "only edgeml.load can measure, as it has a file")
     backend = _delegates.find(entry.name)
     if backend is None:
         there = _delegates.names()

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import logging
 import os
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
 from edgeml.errors import DownloadError, ModelFormatError, ModelNotFound
-from edgeml.runtime._delegate import DelegateLike, parse
+from edgeml.platform import cores
+from edgeml.runtime._backend import Delegate
+from edgeml.runtime._delegate import AUTO, MEASURE, DelegateLike, parse
 from edgeml.runtime._download import check_sha256, fetch, file_hash, shown
 from edgeml.runtime._session import Session
+from edgeml.runtime._winners import recall
+
+log = logging.getLogger("edgeml.runtime")
 
 SHIPPED = "edgeml:"
+CPU = Delegate("cpu")
 
 
 def load(
@@ -30,9 +38,10 @@ def load(
             is fetched once and kept in the cache.
         delegate: Where to run it: entries separated by commas, the first that can be had:
             a delegate with or without its device (``"openvino"``, ``"openvino:gpu"``), a kind
-            (``"npu"``, ``"gpu"``, ``"cpu"``) or ``"auto"``, which is the CPU; or `Delegate`
-            objects, which have options. Nodes that a delegate does not take run on the CPU,
-            which is logged, unless the entry ends in ``!``.
+            (``"npu"``, ``"gpu"``, ``"cpu"``), or `Delegate` objects, which have options.
+            ``"auto"`` is the fastest that `edgeml.runtime.measure` found for this model on this
+            device, else the CPU; ``"measure"`` measures first. Nodes that a delegate does not
+            take run on the CPU, which is logged, unless the entry ends in ``!``.
         threads: Threads of one call; None is all cores that the process may use. In a
             pipeline with several calls in flight, 1 is best.
         sha256: Hash that the file must have, in hex.
@@ -51,12 +60,13 @@ def load(
         >>> outputs["probabilities"].shape
         (1, 7)
     """
-    parse(delegate)
+    entries = parse(delegate)
     if threads is not None and threads < 1:
         raise ValueError(f"threads must be at least 1, or None for all; received {threads}")
     file = resolve(path, sha256)
     name = shown(os.fspath(path)) if _is_url(os.fspath(path)) else os.fspath(path)
     head = _head(file, name)
+    delegate = _settled(entries, file, threads, name)
     if head[4:8] == b"TFL3":
         from edgeml.runtime._litert import LiteRTSession
 
@@ -70,6 +80,29 @@ def load(
     from edgeml.runtime._onnx import OnnxSession
 
     return OnnxSession(name, threads, file, delegate)
+
+
+def _settled(
+    entries: Sequence[Delegate], file: Path, threads: int | None, name: str
+) -> list[Delegate]:
+    """Replace "auto" by the winner that was measured before, "measure" by one that is now."""
+    settled = []
+    for entry in entries:
+        if entry.name == MEASURE:
+            from edgeml.runtime._measure import measure
+
+            winner: Delegate | None = measure(file, threads=threads, seconds=1.0).winner
+        elif entry.name == AUTO:
+            winner = recall(file, threads or cores(), name)
+        else:
+            settled.append(entry)
+            continue
+        log.info(
+            "%s: delegate %s: %s",
+            name, entry, winner or "the CPU, as none was measured: edgeml bench MODEL --delegates",
+        )  # fmt: skip
+        settled += [winner, CPU] if winner and winner != CPU else [winner or CPU]
+    return settled
 
 
 async def load_async(
