@@ -25,12 +25,14 @@ from edgeml.quantize._model import save as save
 from edgeml.quantize._optimize import Result as Result
 from edgeml.quantize._optimize import optimize as optimize
 from edgeml.quantize._prune import Pruned as Pruned
+from edgeml.quantize._prune import PruneReport as PruneReport
 from edgeml.quantize._prune import prune_channels as prune_channels
 from edgeml.quantize._qat import train_quantized as train_quantized
 from edgeml.quantize._report import Report as Report
 from edgeml.quantize._simplify import simplify as simplify
 
 __all__ = [
+    "PruneReport",
     "Pruned",
     "Report",
     "Result",
