@@ -182,16 +182,18 @@ class Store:
         found = self._db.one("SELECT length(features) FROM examples LIMIT 1")
         return found[0] // 4 if found else 0
 
-    def _make_room(self, added: int, label: str) -> bool:
-        """Take examples out until the budget holds; return whether the new one stayed."""
+    def _make_room(self, added: int = 0, label: str = "") -> bool:
+        """Take out what is least needed until the budget holds; return whether `added` stayed."""
         kept = True
         while self._db.used() > self.budget - JOURNAL:
+            if self._drop_version():
+                continue
             counts = self.counts()
             most = max(counts.values(), default=0)
             if most <= 1:
                 raise StoreError(
-                    f"{self.folder}: the budget of {self.budget} bytes is too small for another "
-                    "example; nothing was changed"
+                    f"{self.folder}: the budget of {self.budget} bytes is too small for more; "
+                    "nothing was changed"
                 )
             largest = label
             if counts.get(label, 0) < most:
@@ -209,6 +211,17 @@ class Store:
             self._db.run("DELETE FROM examples WHERE id = ?", gone)
             _log.debug("example %d of %d bytes budget made room", gone, self.budget)
         return kept
+
+    def _drop_version(self) -> bool:
+        """Delete the oldest head, where heads take a quarter; two are always kept."""
+        (taken,) = self._db.one("SELECT total(length(head) + length(info)) FROM versions")
+        versions = list(dict.fromkeys(reversed(self._stack())))
+        here = {i for (i,) in self._db.all("SELECT id FROM versions")}
+        old = [i for i in versions[2:] if i in here]
+        if not old or taken < self.budget / 4:
+            return False
+        self._db.run("DELETE FROM versions WHERE id = ?", old[-1])
+        return True
 
     def examples(self, label: str | None = None) -> list[Example]:
         """Return the examples, of one class or of all, oldest first."""
@@ -303,6 +316,7 @@ class Store:
             for (old,) in self._db.all("SELECT id FROM versions"):
                 if old not in list(kept)[: self.versions]:
                     self._db.run("DELETE FROM versions WHERE id = ?", old)
+            self._make_room()
         return version
 
     def _keep(self, head: bytes, info: Mapping[str, Any]) -> str:

@@ -95,9 +95,22 @@ def test_stays_within_its_budget_with_balanced_classes(tmp_path):
         assert 0.25 < (kept < 150).mean() < 0.75
 
 
+def test_old_heads_make_room_before_examples_do(tmp_path):
+    with Store(tmp_path, budget=1 << 19) as store:
+        for i in range(20):
+            store.add("a", np.full(1024, i))
+        for i in range(8):
+            store.accept(bytes([i]) * 60_000, {"n": i})
+            assert store.nbytes <= 1 << 19
+        assert store.counts() == {"a": 20}
+        assert [v.info.get("n") for v in store.history()][-2:] == [6, 7]
+        store.rollback()
+        assert store.current()[2] == {"n": 6}
+
+
 def test_one_example_a_class_is_never_given_up(tmp_path):
     with Store(tmp_path, budget=1 << 18) as store:
-        with pytest.raises(StoreError, match="too small for another"):  # noqa: PT012 - at some point
+        with pytest.raises(StoreError, match="too small for more"):  # noqa: PT012 - at some point
             for i in range(100):
                 store.add(f"class {i}", np.zeros(4096))
         assert set(store.counts().values()) == {1}
