@@ -14,6 +14,10 @@ if __name__ != "edgeml.devices":
     )
 
 if TYPE_CHECKING:
+    from edgeml.devices._board import Board as Board
+    from edgeml.devices._board import board as board
+    from edgeml.devices._board_parts import Accelerator as Accelerator
+    from edgeml.devices._board_state import Clock as Clock
     from edgeml.devices._camera import Camera as Camera
     from edgeml.devices._camera import CameraInfo as CameraInfo
     from edgeml.devices._camera import list_cameras as list_cameras
@@ -36,9 +40,12 @@ __all__ = [
     "GPIO",
     "GPS",
     "IIO",
+    "Accelerator",
+    "Board",
     "CSVReplay",
     "Camera",
     "CameraInfo",
+    "Clock",
     "DeviceInfo",
     "Fix",
     "Hwmon",
@@ -48,14 +55,18 @@ __all__ = [
     "Sensor",
     "Speaker",
     "Thermal",
+    "board",
     "discover",
     "list_cameras",
 ]
 
 _MODULES = {
+    "Accelerator": "_board_parts",
+    "Board": "_board",
     "CSVReplay": "_csv",
     "Camera": "_camera",
     "CameraInfo": "_camera",
+    "Clock": "_board_state",
     "DeviceInfo": "_discover",
     "Fix": "_fix",
     "GPIO": "_gpio",
@@ -68,6 +79,7 @@ _MODULES = {
     "Sensor": "_sensor",
     "Speaker": "_speaker",
     "Thermal": "_thermal",
+    "board": "_board",
     "discover": "_discover",
     "list_cameras": "_camera",
 }

@@ -283,6 +283,7 @@ def _time(candidates: Sequence[_Candidate], inputs: Any, seconds: float) -> None
         for k in range(len(candidates)):
             candidate = candidates[(k + done) % len(candidates)]
             times: list[float] = []
+            candidate.call(inputs)  # what ran in between had the caches and the threads
             turn_ends = time.perf_counter() + _SLICE
             while not times or time.perf_counter() < turn_ends:
                 began = time.perf_counter()

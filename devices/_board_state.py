@@ -1,0 +1,92 @@
+"""How a board is doing: clocks, temperatures, what slows it down, its power mode."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeml.devices._board_files import number, text
+from edgeml.devices._sysfs import read_number
+from edgeml.devices._thermal import thermal_channels
+from edgeml.errors import DeviceError
+
+# Bits of the Raspberry Pi firmware's get_throttled; 16 higher: has happened since the start.
+# Source: Raspberry Pi documentation, vcgencmd get_throttled.
+_THROTTLED = {
+    0: "under-voltage: the power supply or its cable is too weak",
+    1: "the clock of the cores is capped",
+    2: "throttled: too hot, or too little voltage",
+    3: "the soft temperature limit is reached",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """The clock of cores that share one.
+
+    Attributes:
+        cores: Such as ``"0-3"``.
+        hz: Now.
+        max_hz: The most that the hardware can.
+        limit_hz: The most that is allowed now: by a person, a power mode or the heat.
+        governor: What sets it, such as ``"ondemand"``.
+    """
+
+    cores: str
+    hz: int
+    max_hz: int
+    limit_hz: int
+    governor: str
+
+
+def clocks(root: Path) -> Iterator[Clock]:
+    """Yield the clocks, in the order of the cores."""
+    folder = root / "sys/devices/system/cpu/cpufreq"
+    for policy in sorted(folder.glob("policy*"), key=lambda p: int(p.name[6:] or 0)):
+        now, top = number(policy / "scaling_cur_freq"), number(policy / "cpuinfo_max_freq")
+        if now is None or top is None:
+            continue
+        limit = number(policy / "scaling_max_freq")
+        cores = text(policy / "related_cpus").split()
+        yield Clock(
+            cores=f"{cores[0]}-{cores[-1]}" if len(cores) > 1 else "".join(cores),
+            hz=now * 1000,
+            max_hz=top * 1000,
+            limit_hz=(top if limit is None else limit) * 1000,
+            governor=text(policy / "scaling_governor"),
+        )
+
+
+def temperatures(root: Path) -> dict[str, float]:
+    """Return °C by the type of the thermal zone; one that cannot be read is left out."""
+    found = {}
+    for channel in thermal_channels(root / "sys/class/thermal"):
+        try:
+            found[channel.name] = read_number(channel.path) * channel.scale
+        except DeviceError:  # the zone of a part that is off
+            continue
+    return found
+
+
+def throttled(root: Path) -> Iterator[str]:
+    """Yield why the board is slower now than it could be."""
+    folder = root / "sys/devices/platform"
+    for path in sorted(folder.glob("soc*/soc*firmware/get_throttled")):
+        bits = number(path, 16) or 0
+        yield from (words for bit, words in _THROTTLED.items() if bits >> bit & 1)
+    for folder in sorted(root.glob("sys/class/thermal/cooling_device*")):
+        kind = text(folder / "type")
+        # Fans are cooling devices, too, and slow nothing down.
+        if "freq" in kind.lower() and (state := number(folder / "cur_state")):
+            yield f"the heat lowers {kind} by {state} of {text(folder / 'max_state')} steps"
+
+
+def power_mode(root: Path) -> str | None:
+    """Return the name of the mode that limits the board's power; None when there is none."""
+    if mode := re.search(r"pmode:0*(\d+)", text(root / "var/lib/nvpmodel/status")):
+        wanted = rf"<\s*POWER_MODEL\s+ID={mode[1]}\s+NAME=(\S+)\s*>"
+        named = re.search(wanted, text(root / "etc/nvpmodel.conf"))
+        return named[1] if named else mode[1]
+    return text(root / "sys/firmware/acpi/platform_profile") or None
