@@ -69,7 +69,8 @@ class Backend(ABC):
         provider: The execution provider's name in ONNX Runtime.
         devices: Kind (``"cpu"``, ``"gpu"``, ``"npu"``) by device; the first is the default.
         formats: Which models it runs: ``"onnx"``, ``"tflite"``.
-        options: By name, the values that an option may have, or their type.
+        options: By name, the values that an option may have, or their type. All for ONNX models
+            have ``dims``, sizes of free dimensions by name.
         packages: Distributions whose versions decide how fast it is.
     """
 
@@ -117,17 +118,19 @@ class Backend(ABC):
         Raises:
             DelegateError: an option is unknown, or has another value.
         """
+        known = {**self.options, **({"dims": dict} if "onnx" in self.formats else {})}
         for name, value in delegate.options.items():
-            if name not in self.options:
-                near = difflib.get_close_matches(name, self.options, n=1)
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
                 raise DelegateError(
                     f"delegate {self.name}: there is no option {name!r}"
-                    + (f"; did you mean {near[0]}?" if near else "")
-                    + f" Its options: {', '.join(sorted(self.options)) or 'none'}",
+                    + (f"; did you mean {near[0]}?" if near else ".")
+                    + f" Its options: {', '.join(sorted(known)) or 'none'}",
                     delegate=str(delegate),
                 )
-            allowed = self.options[name]
-            if not (value in allowed if isinstance(allowed, tuple) else isinstance(value, allowed)):
+            allowed = known[name]
+            right = value in allowed if isinstance(allowed, tuple) else isinstance(value, allowed)
+            if not right:
                 expected = (
                     " or ".join(map(repr, allowed))
                     if isinstance(allowed, tuple)
@@ -135,6 +138,13 @@ class Backend(ABC):
                 )
                 raise DelegateError(
                     f"delegate {self.name}: {name} expects {expected}, received {value!r}",
+                    delegate=str(delegate),
+                )
+        for dim, size in delegate.options.get("dims", {}).items():
+            if not isinstance(size, int) or size < 1:
+                raise DelegateError(
+                    f"delegate {self.name}: dims expects sizes of at least 1 by the names of free "
+                    f"dimensions, such as {{'N': 1}}; received {dim!r}: {size!r}",
                     delegate=str(delegate),
                 )
 

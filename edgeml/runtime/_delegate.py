@@ -70,6 +70,7 @@ def first(
             if found.reason is Reason.SIMULATED:
                 log.warning("delegate %s: %s: its time says nothing", candidate, found)
             try:
+                backend.check(candidate)  # of a kind: each may have other options
                 return make(candidate, backend), candidate
             except DelegateError as error:
                 found = Availability(Reason.BROKEN, str(error))

@@ -69,7 +69,7 @@ def inspect(path: str | os.PathLike[str]) -> ModelInfo:
         ('onnx', 15, 'MIT')
     """
     file = resolve(path)
-    with load(file, threads=1) as session:
+    with load(file, "cpu", threads=1) as session:
         # "DELEGATE" stands for what the runtime fused, not for an operator of the file.
         ops = Counter(node.op for node in session.placement() if node.op != "DELEGATE")
         opsets: Mapping[str, int] = {}

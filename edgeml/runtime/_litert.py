@@ -66,6 +66,8 @@ class LiteRTSession(Session):
 
     def _open(self, entry: Delegate, backend: Backend) -> Any:
         """Return the first interpreter; refuse if it leaves nodes that it was to take."""
+        if "dims" in entry.options:
+            raise DelegateError(f"dims= is for ONNX models; {self.path} takes the inputs' shapes")
         self._plain = not entry.options.get("xnnpack", True)
         interpreter = self.new_interpreter()
         if backend.name == "xnnpack":

@@ -185,7 +185,10 @@ def _asked(delegates: DelegateLike | None, file: Path, reference: Delegate) -> l
         found = []
         for entry in parse(delegates):
             if entry.name in _delegates.KINDS:
-                found += every(entry.name)
+                found += [
+                    Delegate(one.name, one.device, entry.required, **entry.options)
+                    for one in every(entry.name)
+                ]
             else:
                 found.append(entry)
     for entry in found:

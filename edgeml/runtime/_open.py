@@ -45,6 +45,8 @@ def open_onnx(
     """
 
     def make(entry: Delegate, backend: Backend) -> Any:
+        if "xnnpack" in entry.options:
+            raise DelegateError(f"xnnpack= is for TFLite models, and {name} is ONNX")
         strict = entry.required and backend.name != "cpu"
         try:
             session = _session(entry, backend, strict)

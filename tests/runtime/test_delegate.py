@@ -108,6 +108,19 @@ def test_free_dimensions_can_be_fixed(doubles):
         assert session.inputs[0].shape == (2, 3)
 
 
+@pytest.mark.parametrize("dims", [{"N": 0}, {"N": "one"}, [("N", 1)]])
+def test_dimensions_are_names_with_sizes(doubles, dims):
+    with pytest.raises(DelegateError, match="dims expects"):
+        edgeml.load(doubles, delegate=Delegate("cpu", dims=dims))
+
+
+def test_options_of_the_other_kind_of_model_are_refused(doubles):
+    with pytest.raises(DelegateError, match="xnnpack= is for TFLite models"):
+        edgeml.load(doubles, delegate=Delegate("cpu", xnnpack=False))
+    with pytest.raises(DelegateError, match="dims= is for ONNX models"):
+        edgeml.load("edgeml:blazeface.tflite", delegate=Delegate("cpu", dims={"N": 1}))
+
+
 def test_every_delegate_says_whether_it_can_be_had():
     found = delegates()
     assert {"cpu", "xnnpack", "openvino:cpu", "openvino:npu", "qnn:htp", "cuda:0"} <= found.keys()
@@ -131,6 +144,14 @@ def test_a_kind_takes_a_device_that_is_no_simulator(monkeypatch):
     monkeypatch.setattr(OpenVINO, "available", lambda *_: AVAILABLE)
     assert choose("npu!,cpu") == Delegate("openvino", "npu", required=True)
     assert available("npu")
+
+
+def test_options_of_a_kind_are_those_of_its_delegate(monkeypatch):
+    monkeypatch.setattr(OpenVINO, "available", lambda *_: AVAILABLE)
+    fast = Delegate("gpu", precision="fp16")
+    assert choose(fast) == Delegate("openvino", "gpu", precision="fp16")
+    with pytest.raises(DelegateError, match=r"openvino:gpu: .* no option 'workspace'"):
+        choose(Delegate("gpu", workspace=1))
 
 
 # --- delegates of others, by entry point ---

@@ -18,7 +18,7 @@ class CPU(Backend):
     name = "cpu"
     provider = "CPUExecutionProvider"
     formats = ("onnx", "tflite")
-    options = {"xnnpack": (True, False), "dims": dict}  # noqa: RUF012
+    options = {"xnnpack": (True, False)}  # noqa: RUF012
     packages = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "ai-edge-litert")
 
     def available(self, device: str | None = None) -> Availability:

@@ -20,7 +20,7 @@ class CUDA(Backend):
     name = "cuda"
     provider = "CUDAExecutionProvider"
     devices = {"0": "gpu"}  # noqa: RUF012
-    options = {"precision": ("fp32", "tf32"), "memory_limit": int, "dims": dict}  # noqa: RUF012
+    options = {"precision": ("fp32", "tf32"), "memory_limit": int}  # noqa: RUF012
     packages = ("onnxruntime-gpu",)
 
     def available(self, device: str | None = None) -> Availability:

@@ -29,7 +29,7 @@ class OpenVINO(Plugin):
     name = "openvino"
     provider = "OpenVINOExecutionProvider"
     devices = {"cpu": "cpu", "gpu": "gpu", "npu": "npu"}  # noqa: RUF012
-    options = {"precision": tuple(_HINTS), "dims": dict}  # noqa: RUF012
+    options = {"precision": tuple(_HINTS)}  # noqa: RUF012
     packages = ("onnxruntime-ep-openvino", "onnxruntime-openvino")
     module = "onnxruntime_ep_openvino"
 

@@ -25,7 +25,7 @@ class QNN(Plugin):
     name = "qnn"
     provider = "QNNExecutionProvider"
     devices = {"htp": "npu"}  # noqa: RUF012
-    options = {"mode": _MODES, "dims": dict}  # noqa: RUF012
+    options = {"mode": _MODES}  # noqa: RUF012
     packages = ("onnxruntime-qnn",)
     module = "onnxruntime_qnn"
 

@@ -18,7 +18,7 @@ class TensorRT(CUDA):
 
     name = "tensorrt"
     provider = "TensorrtExecutionProvider"
-    options = {"precision": ("fp32", "fp16"), "workspace": int, "dims": dict}  # noqa: RUF012
+    options = {"precision": ("fp32", "fp16"), "workspace": int}  # noqa: RUF012
 
     def available(self, device: str | None = None) -> Availability:
         """Return whether it can be had on a device; see `Backend.available`."""

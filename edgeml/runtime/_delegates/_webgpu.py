@@ -14,7 +14,6 @@ class WebGPU(Plugin):
     name = "webgpu"
     provider = "WebGpuExecutionProvider"
     devices = {"gpu": "gpu"}  # noqa: RUF012
-    options = {"dims": dict}  # noqa: RUF012
     packages = ("onnxruntime-ep-webgpu",)
     module = "onnxruntime_ep_webgpu"
     oldest = "1.24.4"
