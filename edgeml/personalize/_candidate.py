@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from edgeml.evaluation import Estimate, score_difference
-from edgeml.personalize._head import Head, unit
+from edgeml.personalize._head import unit
+from edgeml.personalize._held_out import HeldOut
 from edgeml.personalize._store import Example, matrix
 
 Predict = Callable[[Any], list[str]]
@@ -129,7 +130,7 @@ def gain_over(
     return score_difference(ours, theirs, subjects if len(set(subjects)) >= 5 else None)
 
 
-def notes_on(examples: Sequence[Example], head: Head, duplicate: float) -> tuple[str, ...]:
+def notes_on(examples: Sequence[Example], held_out: HeldOut, duplicate: float) -> tuple[str, ...]:
     """Return what is worth knowing of the examples."""
     found = []
     counts = Counter(e.label for e in examples)
@@ -147,7 +148,7 @@ def notes_on(examples: Sequence[Example], head: Head, duplicate: float) -> tuple
                     f"other {b.label}: remove one"
                 )
     wrong = Counter(
-        (a, p) for a, p in zip(head.held_out.actual, head.held_out.predicted, strict=True)
+        (a, p) for a, p in zip(held_out.actual, held_out.predicted, strict=True)
         if p is not None and p != a
     )  # fmt: skip
     for (actual, predicted), n in wrong.most_common(3):

@@ -101,6 +101,8 @@ class Head(ABC):
 
     name = ""
     max_folds = 10
+    rest = 0.0
+    """Share of the time of training in which nothing is done."""
 
     labels: tuple[str, ...] = ()
     threshold: float = -1.0

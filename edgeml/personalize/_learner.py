@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
@@ -13,12 +14,13 @@ from typing import Any, Self
 
 import numpy as np
 
-from edgeml.errors import DataError, StoreError, TrainingError
+from edgeml.errors import ConfigError, DataError, StoreError, TrainingError
 from edgeml.evaluation import Report, evaluate
 from edgeml.personalize._backbone import Backbone
 from edgeml.personalize._candidate import Candidate, TrainReport, gain_over, notes_on
 from edgeml.personalize._choose import choose
 from edgeml.personalize._collect import Collection
+from edgeml.personalize._fit import Fitted, Job, counts_of, fit, fit_apart
 from edgeml.personalize._head import UNKNOWN
 from edgeml.personalize._seen import Seen
 from edgeml.personalize._store import Example, Store, Version, check_label, matrix
@@ -166,7 +168,7 @@ class Learner(Stage):
             if self.store.current() is not None and len({e.label for e in rest}) > 1 and any(
                 e.label != UNKNOWN for e in rest
             ):  # fmt: skip
-                made = self._trained(rest, None)
+                made = self._candidate(rest, fit(self._job(rest, None)))
                 head = made.content, made.info
             gone = self.store.forget(label, head)
             self.store.bind(self.backbone.key, self.backbone.size, self.backbone.name)
@@ -206,29 +208,57 @@ class Learner(Stage):
         Raises:
             DataError: there is one class only, or none.
         """
-        return self._trained(self.store.examples(), weights)
+        examples = self.store.examples()
+        return self._candidate(examples, fit(self._job(examples, weights)))
 
-    def _trained(
-        self, examples: Sequence[Example], weights: Callable[[Example], float] | None
-    ) -> Candidate:
-        counts: dict[str, int] = {}
-        for e in examples:
-            counts[e.label] = counts.get(e.label, 0) + 1
-        head, why = choose(self.method, counts)
-        head.fit(
-            matrix(examples), [e.label for e in examples], keep=self.keep,
-            weights=None if weights is None else [weights(e) for e in examples],
+    async def train_async(
+        self, *, weights: Callable[[Example], float] | None = None, duty: float = 0.5,
+        memory_limit: int = 1 << 30,
+    ) -> Candidate:  # fmt: skip
+        """Train as `train` does, in a process of low priority, while the stream goes on.
+
+        The process has one thread. When this is cancelled, it is ended.
+
+        Args:
+            weights: How much an example counts within its class; None: all the same.
+            duty: Share of the time in which it trains, above 0, up to 1; it rests between steps.
+            memory_limit: Bytes of memory that it may take, the runtime with its libraries among
+                them.
+
+        Raises:
+            DataError: there is one class only, or none.
+            ConfigError: `duty` is out of range, or the method is a head of your own.
+            TrainingError: the process took too much memory, or was killed; nothing was changed.
+        """
+        if not 0 < duty <= 1:
+            raise ConfigError(f"duty: expected above 0, up to 1; received {duty!r}")
+        examples = await asyncio.to_thread(self.store.examples)
+        job = self._job(examples, weights)
+        fitted = await fit_apart(job, duty=duty, memory_limit=memory_limit)
+        return await asyncio.to_thread(self._candidate, examples, fitted)
+
+    def _job(self, examples: Sequence[Example], weights: Callable[[Example], float] | None) -> Job:
+        if not examples:
+            raise DataError("there are no examples yet: add some of at least two classes")
+        return Job(
+            self.method, matrix(examples), [e.label for e in examples],
+            None if weights is None else [weights(e) for e in examples], self.keep,
+            {"edgeml.backbone": self.backbone.key},
         )  # fmt: skip
-        said = dict(zip([e.id for e in examples], head.held_out.predicted, strict=True))
+
+    def _candidate(self, examples: Sequence[Example], fitted: Fitted) -> Candidate:
+        held = fitted.held_out
+        said = dict(zip([e.id for e in examples], held.predicted, strict=True))
         current, gain = self.store.current(), None
         if current is not None:
             session, labels = _opened(current[1])
             gain = gain_over(examples, said, current[2], labels,
                              lambda x: _named(session, labels, x))  # fmt: skip
-        report = TrainReport(head.name, why, counts, head.held_out.accuracy, gain,
-                             notes_on(examples, head, self.duplicate))  # fmt: skip
-        content = head.to_onnx({"edgeml.backbone": self.backbone.key}).SerializeToString()
-        return Candidate.of(content, report, said)
+        report = TrainReport(
+            fitted.method, fitted.why, counts_of(held.actual), held.accuracy, gain,
+            notes_on(examples, held, self.duplicate),
+        )  # fmt: skip
+        return Candidate.of(fitted.content, report, said)
 
     def accept(self, candidate: Candidate, *, force: bool = False) -> str:
         """Use a candidate from now on; return its version.

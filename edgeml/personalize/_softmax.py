@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -103,9 +104,13 @@ class Softmax(Head):
             decay = [ops.sum(ops.square(kernel)) for kernel, _ in layers]
             return ops.sum(wrong * weights) + np.float32(self.l2 / 2) * sum(decay[1:], decay[0])
 
-        step = minimize(loss, trained, Adam(CosineDecay(0.01 if rest else 0.05, self.steps)))
+        step = minimize(loss, trained, Adam(CosineDecay(0.01 if rest else 0.05, self.steps)),
+                        threads=1 if self.rest else None)  # fmt: skip
         for _ in range(self.steps):
+            start = time.monotonic()
             step(z, hot, weights)
+            if self.rest:
+                time.sleep((time.monotonic() - start) * self.rest / (1 - self.rest))
         each = np.array(layers[0][0].value).reshape(kernel.shape[1], len(weights), -1)
         kernels = [each.transpose(1, 0, 2), *(np.array(k.value) for k, _ in layers[1:])]
         return list(zip(kernels, (np.array(b.value) for _, b in layers), strict=True))

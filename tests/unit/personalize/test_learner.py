@@ -330,3 +330,49 @@ def test_several_threads_predict_while_heads_change(learner):
 
     asyncio.run(main())
     assert learner.labels == ("still", "up", UNKNOWN)
+
+
+def test_trains_in_a_process_of_its_own_to_the_same_head(learner):
+    teach(learner, {0: "still", 1: "up"})
+    learner.method = KNN(k=1)
+    here = learner.train(weights=lambda e: e.id)
+    apart = asyncio.run(learner.train_async(weights=lambda e: e.id))
+    assert apart.version == here.version
+    assert apart.info["held_out"] == here.info["held_out"]
+    learner.method = "auto"
+    apart = asyncio.run(learner.train_async(duty=0.9))
+    assert apart.report.accuracy >= 0.9
+    learner.accept(apart)
+
+
+def test_training_process_says_what_is_wrong(learner):
+    teach(learner, {0: "still"}, count=2)
+    with pytest.raises(DataError, match="one class only, 'still'"):
+        asyncio.run(learner.train_async())
+    teach(learner, {1: "up"}, count=2)
+    with pytest.raises(TrainingError, match="Raise memory_limit"):
+        asyncio.run(learner.train_async(memory_limit=1 << 20))
+    with pytest.raises(ConfigError, match="duty"):
+        asyncio.run(learner.train_async(duty=0))
+
+    class Own(KNN):
+        pass
+
+    learner.method = Own()
+    with pytest.raises(ConfigError, match="Own cannot be trained in another process"):
+        asyncio.run(learner.train_async())
+
+
+def test_training_process_ends_when_it_is_cancelled(learner):
+    teach(learner, {0: "still", 1: "up"})
+
+    async def main():
+        task = asyncio.create_task(learner.train_async())
+        done, _ = await asyncio.wait({task}, timeout=0.05)
+        assert not done
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert learner.history() == []

@@ -1,0 +1,37 @@
+"""The process that fits a head beside a stream: low priority, little memory, with rests."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import resource
+import sys
+
+
+def main() -> None:
+    """Read a job from the standard input, and write the fitted head to the standard output."""
+    os.nice(10)  # a ninth of what the stream gets, but never nothing
+    os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+    content = sys.stdin.buffer.read()
+
+    import numpy as np
+
+    from edgeml.errors import EdgeMLError
+    from edgeml.personalize._fit import Job, fit, made, packed, refused
+
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        task = json.loads(arrays["task"].tobytes())
+        weights = arrays["weights"].tolist() if "weights" in arrays else None
+        job = Job(made(task["method"]), arrays["features"], arrays["labels"].tolist(), weights,
+                  task["keep"], task["metadata"])  # fmt: skip
+    resource.setrlimit(resource.RLIMIT_DATA, (task["memory"], task["memory"]))
+    try:
+        answer = packed(fit(job, task["rest"]))
+    except EdgeMLError as error:
+        answer = refused(error)
+    sys.stdout.buffer.write(answer)
+
+
+if __name__ == "__main__":
+    main()
