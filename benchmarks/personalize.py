@@ -1,0 +1,264 @@
+"""Personalising: few-shot accuracy, time to ready, class after class, being killed.
+
+    python benchmarks/personalize.py --sources DIR --float-model efficientnet_lite0.onnx
+
+`--sources` holds what tools/_sources.py fetches (tuxpaint-stamps-default is needed);
+`--float-model` is what tools/convert_efficientnet.py writes, with an output named features.
+Without them the cases that need them are left out, and it says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import random
+import select
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from _report import Report, Row, main
+
+import edgeml
+from edgeml.evaluation import score_difference
+from edgeml.personalize import Backbone, Learner, NearestMean, Softmax, Store, choose
+
+Array = np.ndarray[Any, Any]
+INT8 = "edgeml:efficientnet_lite0_int8.onnx"
+SHOTS, WAYS, MOST = 5, 5, 15  # examples, classes, and queries of a class
+
+
+@dataclass(frozen=True)
+class Stamps:
+    """int8 and fp32 features of the same pictures, and their folders."""
+
+    int8: Array
+    fp32: Array
+    labels: Array
+
+
+def run(report: Report, args: argparse.Namespace) -> None:
+    stamps = load_stamps(args)
+    if stamps is not None:
+        few_shots(report, stamps, 20 if args.quick else 100)
+        one_after_another(report, stamps, 5 if args.quick else 30)
+        ready(report, stamps.int8, stamps.labels, 5 if args.quick else 30)
+        many_examples(report, stamps, 3 if args.quick else 10)
+    killed(report, 5 if args.quick else 200)
+
+
+def load_stamps(args: argparse.Namespace) -> Stamps | None:
+    if args.sources is None or args.float_model is None:
+        print("left out: pictures need --sources and --float-model", file=sys.stderr)
+        return None
+    files: dict[str, list[Path]] = {}
+    for file in sorted(args.sources.rglob("*.png")):
+        folder = file.parent.as_posix().partition("/stamps/")[2]
+        if not folder.startswith("symbols") and not file.stem.endswith(("_mirror", "_flip")):
+            files.setdefault(folder, []).append(file)
+    labels = [f for f, own in files.items() if len(own) > SHOTS + 5 for _ in own]
+    pictures = [p for own in files.values() if len(own) > SHOTS + 5 for p in map(on_white, own)]
+    spec = {"size": [224, 224], "color": "RGB", "dtype": "float32", "type": "image",
+            "mean": [127.0] * 3, "std": [128.0] * 3}  # fmt: skip
+    made = []
+    for backbone in (Backbone(INT8), Backbone(args.float_model, features="features",
+                                              preprocess=spec)):  # fmt: skip
+        made.append(np.stack([backbone(picture) for picture in pictures]))
+        backbone.close()
+    return Stamps(made[0], made[1], np.array(labels))
+
+
+def on_white(file: Path) -> Array:
+    image = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+    if image.dtype == np.uint16:
+        image = (image // 257).astype(np.uint8)
+    if image.ndim == 2:
+        image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
+    if image.shape[2] == 4:
+        alpha = image[:, :, 3:] / 255
+        image = (image[:, :, :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
+    found: Array = image
+    return found
+
+
+def episodes(labels: Array, count: int) -> Iterator[tuple[Array, Array]]:
+    """Yield indices of examples and of queries of five classes."""
+    rng = np.random.default_rng(0)
+    for _ in range(count):
+        chosen = rng.choice(np.unique(labels), WAYS, replace=False)
+        rows = [rng.permutation(np.flatnonzero(labels == label)) for label in chosen]
+        yield (np.concatenate([r[:SHOTS] for r in rows]),
+               np.concatenate([r[SHOTS : SHOTS + MOST] for r in rows]))  # fmt: skip
+
+
+def few_shots(report: Report, stamps: Stamps, count: int) -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    ours, theirs = [], []
+    for own, asked in episodes(stamps.labels, count):
+        y, truth = stamps.labels[own], stamps.labels[asked]
+        head, _ = choose("auto", {str(label): SHOTS for label in y})
+        head.fit(stamps.int8[own], y)
+        head.threshold = -1.0  # the peer turns nothing away, either
+        ours.append(np.mean(np.array(head.predict(stamps.int8[asked])) == truth))
+        peer = LogisticRegression(max_iter=1000).fit(stamps.fp32[own], y)
+        theirs.append(np.mean(peer.predict(stamps.fp32[asked]) == truth))
+    gap = score_difference(100 * np.array(ours), 100 * np.array(theirs))
+    report.add(Row(
+        "5-way 5-shot, tuxpaint, int8 features", "lower end of the gain over fp32", "points",
+        "higher", ours=gap.low if gap.low is not None else gap.value,
+        target=-1.0 if count >= 100 else None,  # fewer episodes show nothing so small
+        target_on="ours", n=count,
+        note=f"{np.mean(ours):.4f}, nothing turned away, against scikit-learn's logistic "
+        f"regression on fp32 features {np.mean(theirs):.4f}; gain {gap} points",
+    ))  # fmt: skip
+
+
+def one_after_another(report: Report, stamps: Stamps, count: int) -> None:
+    apart, together, most = [], [], 0
+    budget = 1 << 19
+    for own, asked in episodes(stamps.labels, count):
+        x, y, truth = stamps.int8[own], stamps.labels[own], stamps.labels[asked]
+        with tempfile.TemporaryDirectory() as folder, Store(folder, budget=budget) as store:
+            for start in range(0, len(y), SHOTS):
+                for row, label in zip(x[start : start + SHOTS], y[start:], strict=False):
+                    store.add(label, row)
+                kept = store.examples()
+                if start:
+                    head = Softmax().fit([e.features for e in kept], [e.label for e in kept])
+                    if start + SHOTS < len(y):
+                        store.accept(head.to_onnx().SerializeToString(), {})
+            most = max(most, sum(p.stat().st_size for p in Path(folder).iterdir()))
+        head.threshold = -1.0
+        apart.append(np.mean(np.array(head.predict(stamps.int8[asked])) == truth))
+        head = Softmax().fit(x, y)
+        head.threshold = -1.0
+        together.append(np.mean(np.array(head.predict(stamps.int8[asked])) == truth))
+    gap = score_difference(100 * np.array(apart), 100 * np.array(together))
+    report.add(Row(
+        "five classes one after another", "gain over all at once, lower end", "points", "higher",
+        ours=gap.low if gap.low is not None else gap.value, target=-2.0, target_on="ours",
+        n=count, note=f"{np.mean(apart):.4f} against {np.mean(together):.4f}",
+    ))  # fmt: skip
+    report.add(Row("five classes one after another", "bytes of the store", "bytes", "lower",
+                   ours=float(most), target=float(budget), target_on="ours", n=count))  # fmt: skip
+
+
+def ready(report: Report, features: Array, labels: Array, rounds: int) -> None:
+    own, _ = next(episodes(labels, 1))
+    x, y = features[own], labels[own]
+    NearestMean().fit(x, y).to_onnx()  # imports are not its time
+    took = timed(lambda: NearestMean().fit(x, y).to_onnx(), rounds)
+    report.add(row("nearest mean of 25 examples, fitted, tested, as a model", took, 50.0))
+    took = []
+    for _ in range(rounds):
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            Store(folder) as store,
+            Learner(INT8, store=store, method="nearest-mean") as learner,
+        ):
+            for line, label in zip(x, y, strict=True):
+                store.add(label, line)
+            took += timed(lambda: learner.accept(learner.train()), 1)
+    report.add(row("the same by a learner: train, accept, on disk, in use", took, 50.0))
+
+
+def many_examples(report: Report, stamps: Stamps, rounds: int) -> None:
+    own, _ = next(episodes(stamps.labels, 1))
+    rng = np.random.default_rng(0)
+    x = np.repeat(stamps.int8[own], 20, 0)
+    x = (x + rng.normal(0, 0.1, x.shape)).astype(np.float32)
+    y = np.repeat(stamps.labels[own], 20)
+    Softmax().fit(x, y)
+    took = timed(lambda: Softmax().fit(x, y), rounds)
+    report.add(row("linear head on 500 examples, with its five-fold test", took, 1000.0))
+    try:
+        import torch
+    except ImportError:
+        return
+    number = torch.tensor(np.unique(y, return_inverse=True)[1])
+    data = torch.tensor(x)
+
+    def peer() -> None:
+        layer = torch.nn.Linear(x.shape[1], WAYS)
+        optimizer = torch.optim.Adam(layer.parameters(), 0.05)
+        for _ in range(150):
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(layer(data), number).backward()
+            optimizer.step()
+
+    took = timed(peer, rounds)
+    loading = timed(lambda: subprocess.run([sys.executable, "-c", "import torch"], check=True), 1)
+    report.add(row("PyTorch: the same steps, without a test", took, None,
+                   f"importing it takes {loading[0]:.0f} ms more"))  # fmt: skip
+
+
+def timed(call: Callable[[], Any], rounds: int) -> list[float]:
+    """Return milliseconds."""
+    took = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        call()
+        took.append(1e3 * (time.perf_counter() - start))
+    return took
+
+
+def row(case: str, took: list[float], target: float | None, note: str = "") -> Row:
+    quarters = statistics.quantiles(took, n=4) if len(took) > 1 else [took[0]] * 3
+    return Row(case, "time", "ms", "lower", ours=statistics.median(took), target=target,
+               target_on="ours", n=len(took), spread=(quarters[0], quarters[2]),
+               note=note)  # fmt: skip
+
+
+def killed(report: Report, kills: int) -> None:
+    """Kill a learner at random moments; count what was lost or broken."""
+    rng, lost, broken, added = random.Random(0), 0, 0, 0
+    with tempfile.TemporaryDirectory() as folder:
+        said: list[str] = []
+        for _ in range(kills):
+            said += killed_after(folder, rng.randrange(1, 14), rng.random() * 0.05)
+            expected = {int(line.split()[1]) for line in said if line.startswith("added")}
+            learned = any(line.startswith("accepted") for line in said)
+            with Store(folder) as store:
+                try:
+                    store.check()
+                except edgeml.EdgeMLError:
+                    broken += 1
+                lost += len(expected - {e.id for e in store.examples()})
+                current = store.current()
+                works = current is not None and hashlib.sha256(current[1]).hexdigest() == current[0]
+                broken += learned and not works
+            added = len(expected)
+    report.add(Row("kill -9 while adding, training, accepting", "examples lost", "examples",
+                   "lower", ours=lost, target=0, target_on="ours", n=kills,
+                   note=f"of {added}"))  # fmt: skip
+    report.add(Row("kill -9 while adding, training, accepting", "stores broken", "stores",
+                   "lower", ours=broken, target=0, target_on="ours", n=kills))  # fmt: skip
+
+
+def killed_after(folder: str, lines: int, seconds: float) -> list[str]:
+    command = [sys.executable, str(Path(__file__).with_name("_personalize_killed.py")), folder]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        head = [process.stdout.readline() for _ in range(lines)]
+        select.select([], [], [], seconds)
+        process.kill()
+        rest = process.communicate()[0]
+    return (b"".join(head) + rest).decode().rpartition("\n")[0].splitlines()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--sources", type=Path, metavar="DIR", help="packages with pictures")
+    parser.add_argument("--float-model", type=Path, metavar="FILE", help="EfficientNet-Lite0, fp32")
+
+
+if __name__ == "__main__":
+    main("personalize", ("onnxruntime", "numpy", "scikit-learn", "torch"), run, add_arguments)
