@@ -214,9 +214,8 @@ def test_other_targets(digits, target):
     report = optimize(model, (x[:200], y[:200]), max_drop=5, target=target).report.to_dict()
     assert report["chosen"]["recipe"]["form"] == "static int8"
     static = target in ("jetson-tensorrt", "qnn")
-    notes = [
-        f"{target} takes fixed shapes only; export the model with them: input ['any', 8, 8, 1]"
-    ]
+    shown = f"{model.graph.input[0].name} ['any', 8, 8, 1]"
+    notes = [f"{target} takes fixed shapes only; export the model with them: {shown}"]
     assert report["notes"] == (notes if static else [])
     assert bool(report["saturation"]) == (target != "x86-avx2")
 
