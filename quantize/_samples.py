@@ -218,7 +218,7 @@ def _as(array: Array, kind: Any) -> Array:
 
 
 def _dims(kind: Any) -> list[int | None]:
-    return [d.dim_value or None for d in kind.shape.dim]
+    return [d.dim_value if d.dim_value > 0 else None for d in kind.shape.dim]  # -1 is any, too
 
 
 def _check_batch(name: str, kind: Any) -> None:
