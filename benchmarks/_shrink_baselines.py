@@ -15,7 +15,8 @@ from _shrink_pictures import ROOT, Network
 from _venv import python_with
 from onnxruntime import quantization
 from onnxruntime.quantization import CalibrationMethod, QuantType
-from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from edgeml.quantize import save, simplify
 
 Array = np.ndarray[Any, Any]
 HERE = Path(__file__).resolve().parent
@@ -45,11 +46,12 @@ def runtime_flags(
 ) -> Iterator[tuple[str, Path]]:
     """Yield what `quantize_static` makes with the flags that suit x86, one method after another.
 
-    That is after its own preprocessing, uint8 activations, int8 weights by channel; for a
-    detector also with its head in float.
+    That is uint8 activations, int8 weights by channel; for a detector also with its head in float.
+    All that comes after edgeml's `simplify`: the tool's own preprocessing leaves NanoDet a padding
+    of -3.4e38, whose range loses every box.
     """
-    ready = folder / "preprocessed.onnx"
-    quant_pre_process(str(source), str(ready))
+    ready = folder / "simplified.onnx"
+    save(simplify(source), ready)
     head = [n.name for n in onnx.load(str(ready)).graph.node if n.op_type in _HEAD]
     heads: dict[str, list[str]] = {"": []} | ({", head float": head} if head else {})
     choices: Mapping[str, tuple[Any, int, dict[str, Any]]] = {

@@ -24,6 +24,7 @@ from edgeml.quantize._samples import Samples
 from edgeml.quantize._session import open_model
 
 FASTER, LESS = 1.05, 2.0  # one of the two is asked: speed, or a disagreement this much smaller
+SAME = 0.98  # of a speed, which noise is
 SMALL = 0.29
 MINUTES = 5.0
 
@@ -144,7 +145,7 @@ def _margins(ours: Rival, rival: Rival) -> tuple[float, float]:
     """Return how far above what is asked ours is, by speed and by disagreement; 1 is met."""
     speed, less = _speed(ours, rival)[0], _less(ours, rival)
     no_worse = ours.disagreement <= rival.disagreement
-    return speed / FASTER if no_worse else 0.0, less / LESS if speed >= 1 else 0.0
+    return speed / FASTER if no_worse else 0.0, less / LESS if speed >= SAME else 0.0
 
 
 def _speed(ours: Rival, rival: Rival) -> tuple[float, float, float]:

@@ -26,6 +26,8 @@ from _shrink_pictures import MAX_DROP, NETWORKS
 from edgeml.quantize._quality import metric_of, outputs_of
 from edgeml.quantize._samples import Samples
 
+RANKED = 64  # pictures that rank groups of operators; with all of them it takes most of an hour
+
 
 def _open(model: Any) -> Any:
     options = ort.SessionOptions()
@@ -58,9 +60,10 @@ def main() -> None:
         return float(np.mean(scores)), scores
 
     data = nncf.Dataset(list(range(len(pictures))), lambda i: samples.feed(i))
+    restorer = nncf.AdvancedAccuracyRestorerParameters(ranking_subset_size=RANKED)
     found = nncf.quantize_with_accuracy_control(
         model, data, data, validate, max_drop=MAX_DROP / 100, subset_size=len(pictures),
-        preset=nncf.QuantizationPreset(preset),
+        preset=nncf.QuantizationPreset(preset), advanced_accuracy_restorer_parameters=restorer,
     )  # fmt: skip
     onnx.save(found, target)
 

@@ -16,7 +16,7 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 ROOT = Path(__file__).resolve().parent.parent
-MAX_DROP = 5.0
+MAX_DROP = 10.0
 """Points that may be lost, of agreement with the float model: a flip where it was unsure counts
 in full, so that accuracy loses a fraction of it."""
 
