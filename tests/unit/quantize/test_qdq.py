@@ -108,7 +108,8 @@ def test_random_graphs_run_in_8_bits(net, quantize, steps):
     found = kernels(quantized)
     floating = sum(what == "hard_swish" for what, _, _ in steps)
     assert found["QuantizeLinear"] <= 1 + 2 * floating
-    assert found["DequantizeLinear"] <= outputs + 2 * floating
+    # Each float reader gets one of its own from the runtime.
+    assert found["DequantizeLinear"] <= outputs + 4 * floating
     assert not {"Conv", "FusedConv", "Gemm", "FusedGemm"} & set(found)
     if not floating:
         assert not {"Add", "Mul", "Sigmoid", "Concat", "AveragePool"} & set(found)
