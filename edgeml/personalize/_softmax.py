@@ -119,8 +119,9 @@ class Softmax(Head):
         """Return the layers (heads, in, out) and (heads, 1, out) that training starts with."""
         heads, columns = len(weights), hot.shape[1]
         if not self.hidden:
-            share = weights[:, :, None] * hot
-            means = np.einsum("nd,hnc->hdc", z, share) / np.maximum(share.sum(1)[:, None], 1e-12)
+            share = (weights[:, :, None] * hot).transpose(1, 0, 2).reshape(len(z), -1)
+            means = z.T @ (share / np.maximum(share.sum(0), 1e-12))
+            means = means.reshape(-1, heads, columns).transpose(1, 0, 2)
             return [(8 * means, np.zeros((heads, 1, columns), np.float32))]
         rng = np.random.default_rng(self.seed)
         found = []
