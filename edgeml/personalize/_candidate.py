@@ -15,6 +15,7 @@ from edgeml.personalize._head import unit
 from edgeml.personalize._held_out import HeldOut
 from edgeml.personalize._store import Example, matrix
 
+_COMPARED = 4096  # examples, each with each
 Predict = Callable[[Any], list[str]]
 
 
@@ -99,6 +100,18 @@ class Candidate:
                 "held_out": {str(i): said for i, said in held_out.items()}}  # fmt: skip
         return cls(hashlib.sha256(content).hexdigest(), content, report, info)
 
+    @classmethod
+    def kept(cls, version: str, content: bytes, info: Mapping[str, Any]) -> Candidate:
+        """Return the candidate that a store kept."""
+        accuracy, gain = info["accuracy"], info["gain"]
+        if gain is not None:
+            gain = Estimate(**{**gain, "value": np.nan if gain["value"] is None else gain["value"]})
+        report = TrainReport(
+            info["method"], info["why"], info["counts"],
+            float("nan") if accuracy is None else accuracy, gain, tuple(info["notes"]),
+        )  # fmt: skip
+        return cls(version, content, report, info)
+
 
 def gain_over(
     examples: Sequence[Example], said: Mapping[int, str | None], info: Mapping[str, Any],
@@ -137,12 +150,16 @@ def notes_on(examples: Sequence[Example], held_out: HeldOut, duplicate: float) -
     single = [label for label, n in counts.items() if n == 1]
     if single:
         found.append(f"only one example, so nothing to test with: {', '.join(single)}")
-    rows = unit(matrix(examples))
+    if len(examples) > _COMPARED:
+        found.append(f"contradictions were looked for among the newest {_COMPARED} examples only")
+    examples = examples[-_COMPARED:]
+    rows, names = unit(matrix(examples)), np.array([e.label for e in examples])
     for start in range(0, len(rows), 512):
-        near = rows[start : start + 512] @ rows.T > duplicate
+        part = slice(start, start + 512)
+        near = (rows[part] @ rows.T > duplicate) & (names[part, None] != names)
         for i, j in zip(*np.nonzero(near), strict=True):
             a, b = examples[start + i], examples[j]
-            if a.id < b.id and a.label != b.label:
+            if a.id < b.id:
                 found.append(
                     f"examples {a.id} and {b.id} are nearly the same, and one is {a.label}, the "
                     f"other {b.label}: remove one"

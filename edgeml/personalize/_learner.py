@@ -38,6 +38,9 @@ class Learner(Stage):
     learns. Examples and heads are kept in a `Store`. A head that was trained is a candidate: it
     is used when it was accepted, and can be taken back.
 
+    Several processes may use one store: a head that another one has accepted is used from the next
+    sample on.
+
     As a stage it puts a `Classification` into each sample; what is like no class, and everything
     before the first `accept`, is ``"unknown"``.
 
@@ -69,6 +72,9 @@ class Learner(Stage):
         >>> learner.close()
     """
 
+    most_examples = 10_000
+    """How many examples a head learns from at most; of more, these are chosen evenly."""
+
     def __init__(
         self, backbone: Any, *, store: Any, method: Any = "auto", keep: float = 0.95,
         duplicate: float = 0.9999, keep_raw: bool = False, reembed: bool = False, **options: Any,
@@ -99,14 +105,24 @@ class Learner(Stage):
         except StoreError:
             if not reembed:
                 raise
-            raws = {e.id: self.store.raw(e.id) for e in self.store.examples()}
-            rows = {i: self.backbone(_loaded(raw)) for i, raw in raws.items() if raw is not None}
+            there = [e.id for e in self.store.examples()]
+            raws = ((i, self.store.raw(i)) for i in there)
+            rows = {i: self.backbone(_loaded(raw)) for i, raw in raws if raw is not None}
             self.store.reembed(*own, rows)
-            _log.warning("%d of %d examples were embedded anew", len(rows), len(raws))
+            _log.warning("%d of %d examples were embedded anew", len(rows), len(there))
 
     def _use_current(self) -> None:
         current = self.store.current()
         self._head = None if current is None else _opened(current[1])
+        self._version = None if current is None else current[0]
+
+    def _follow(self) -> None:
+        """Use the head that another process has accepted or taken back meanwhile."""
+        if self.store.changed():
+            with self._lock:
+                self._seen = None
+                if self.store.version() != self._version:
+                    self._use_current()
 
     def add(self, label: str, sample: Any, *, subject: str = "") -> int | None:
         """Keep an example; return its number, or None when the store's balance kept others.
@@ -125,8 +141,9 @@ class Learner(Stage):
         label = check_label(label)
         features = self.backbone(sample)
         with self._lock:
+            self._follow()
             if self._seen is None:
-                self._seen = Seen(self.store.examples())
+                self._seen = Seen(self.store, self.backbone.size)
             self._refuse_duplicate(label, *self._seen.nearest(features))
             raw = _dumped(sample) if self.keep_raw else None
             number = self.store.add(label, features, raw=raw, subject=subject)
@@ -163,7 +180,7 @@ class Learner(Stage):
         """
         with self._lock:
             self._seen = None
-            rest = [] if label is None else [e for e in self.store.examples() if e.label != label]
+            rest = [] if label is None else [e for e in self._chosen() if e.label != label]
             head = None
             if self.store.current() is not None and len({e.label for e in rest}) > 1 and any(
                 e.label != UNKNOWN for e in rest
@@ -208,7 +225,7 @@ class Learner(Stage):
         Raises:
             DataError: there is one class only, or none.
         """
-        examples = self.store.examples()
+        examples = self._chosen()
         return self._candidate(examples, fit(self._job(examples, weights)))
 
     async def train_async(
@@ -232,10 +249,13 @@ class Learner(Stage):
         """
         if not 0 < duty <= 1:
             raise ConfigError(f"duty: expected above 0, up to 1; received {duty!r}")
-        examples = await asyncio.to_thread(self.store.examples)
+        examples = await asyncio.to_thread(self._chosen)
         job = self._job(examples, weights)
         fitted = await fit_apart(job, duty=duty, memory_limit=memory_limit)
         return await asyncio.to_thread(self._candidate, examples, fitted)
+
+    def _chosen(self) -> list[Example]:
+        return self.store.examples(most=self.most_examples)
 
     def _job(self, examples: Sequence[Example], weights: Callable[[Example], float] | None) -> Job:
         if not examples:
@@ -254,10 +274,13 @@ class Learner(Stage):
             session, labels = _opened(current[1])
             gain = gain_over(examples, said, current[2], labels,
                              lambda x: _named(session, labels, x))  # fmt: skip
+        notes, there = notes_on(examples, held, self.duplicate), sum(self.counts().values())
+        if there > len(examples) >= self.most_examples - len(self.counts()):
+            notes = (f"learned from {len(examples)} of {there} examples, as evenly over the "
+                     "classes as they allow", *notes)  # fmt: skip
         report = TrainReport(
-            fitted.method, fitted.why, counts_of(held.actual), held.accuracy, gain,
-            notes_on(examples, held, self.duplicate),
-        )  # fmt: skip
+            fitted.method, fitted.why, counts_of(held.actual), held.accuracy, gain, notes
+        )
         return Candidate.of(fitted.content, report, said)
 
     def accept(self, candidate: Candidate, *, force: bool = False) -> str:
@@ -279,7 +302,7 @@ class Learner(Stage):
         head = _opened(candidate.content)
         with self._lock:
             version = self.store.accept(candidate.content, candidate.info)
-            self._head = head
+            self._head, self._version = head, version
         _log.info("head %s is in use: %s", version[:12], candidate.report.method)
         return version
 
@@ -313,6 +336,7 @@ class Learner(Stage):
         return self._classified(self.backbone(sample))
 
     def _classified(self, features: Array) -> Classification:
+        self._follow()
         head = self._head
         if head is None:
             return _unknown(features)

@@ -2,44 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from edgeml.personalize._head import unit
-from edgeml.personalize._store import Example, matrix
+from edgeml.personalize._store import Store
 
 Array = np.ndarray[Any, Any]
-_BLOCK = 256  # rows that are gathered before they are put together
+_BYTES = 64 << 20
 
 
 class Seen:
-    """The directions of all examples; a new one costs no copy of them.
+    """The directions of the newest examples: as many as 64 MiB hold.
+
+    Finding the nearest takes one product of a matrix with a vector; the oldest give their places
+    to new ones, so that neither time nor memory grows for ever.
 
     Args:
-        examples: Those that are there already.
+        store: Where the examples are that are there already.
+        size: Features of an example.
     """
 
-    def __init__(self, examples: Sequence[Example]) -> None:
-        self._ids = [e.id for e in examples]
-        self._blocks = [unit(matrix(examples))] if examples else []
-        self._recent: list[Array] = []
+    def __init__(self, store: Store, size: int) -> None:
+        self.most = max(1, _BYTES // (4 * size))
+        self._ids, found = store.newest(self.most)
+        self._rows = unit(found) if len(found) else np.empty((0, size), np.float32)
+        self._next = len(self._ids)  # where the next one goes
 
     def add(self, example: int, features: Array) -> None:
         """Remember one more."""
-        self._ids.append(example)
-        self._recent.append(unit(features[None])[0])
-        if len(self._recent) == _BLOCK:
-            self._blocks.append(np.stack(self._recent))
-            self._recent = []
+        if self._next == self.most:
+            self._next = 0
+        if self._next == len(self._rows):  # room for twice as many, so that few copies are made
+            more = min(max(256, 2 * self._next), self.most) - self._next
+            room = np.empty((more, self._rows.shape[1]), np.float32)
+            self._rows = np.concatenate([self._rows, room])
+        self._rows[self._next] = unit(features[None])[0]
+        self._ids[self._next : self._next + 1] = [example]
+        self._next += 1
 
     def nearest(self, features: Array) -> tuple[int, float]:
         """Return the most similar example's number, and the cosine; (0, -1) without any."""
         if not self._ids:
             return 0, -1.0
-        one = unit(features[None])[0]
-        recent = [np.stack(self._recent)] if self._recent else []
-        near = np.concatenate([block @ one for block in (*self._blocks, *recent)])
+        near = self._rows[: len(self._ids)] @ unit(features[None])[0]
         best = int(near.argmax())
         return self._ids[best], float(near[best])

@@ -59,10 +59,11 @@ class NearestMean(Head):
 class KNN(Head):
     """The class of the nearest examples, by the angle: `edgeml.training.KNNClassifier` as a head.
 
-    It follows classes that look several ways, and keeps all examples in the model.
+    It follows classes that look several ways, and keeps examples in the model.
 
     Args:
         k: How many examples decide; of fewer, all.
+        most: How many examples the model keeps at most: as many of each class.
 
     Example:
         >>> import numpy as np
@@ -73,14 +74,20 @@ class KNN(Head):
 
     name = "knn"
 
-    def __init__(self, k: int = 3) -> None:
-        if k < 1:
-            raise ConfigError(f"k: expected at least 1, received {k!r}")
+    def __init__(self, k: int = 3, most: int = 1000) -> None:
+        if k < 1 or most < 2:
+            raise ConfigError(
+                f"KNN: expected k of at least 1 and most of at least 2; received {k!r}, {most!r}"
+            )
         self.k = k
+        self.most = most
         self._nearest = KNNClassifier()
 
     def _learn_part(self, x: Array, y: Array, w: Array, known: int) -> None:
         space = Space.of(x, y, w, known)
+        if len(y) > self.most:
+            kept = _evenly(y, self.most)
+            x, y = x[kept], y[kept]
         z = space(x)
         self._space = Space(space.centre, z[y < known])
         self._nearest = KNNClassifier()
@@ -92,6 +99,18 @@ class KNN(Head):
 
     def _trace_scores(self, z: Any) -> Any:
         return self._nearest.trace(z, self.k)
+
+
+def _evenly(classes: Array, most: int) -> Array:
+    """Return places of at most `most` examples: as many of each class, spread over its own."""
+    numbers, counts = np.unique(classes, return_counts=True)
+    found, left = [], most
+    for place, at in enumerate(np.argsort(counts, kind="stable")):
+        own = np.flatnonzero(classes == numbers[at])
+        share = min(len(own), max(1, left // (len(counts) - place)))
+        found.append(own[np.linspace(0, len(own) - 1, share).round().astype(int)])
+        left -= share
+    return np.sort(np.concatenate(found))
 
 
 def _softmax(values: Array) -> Array:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import random
 import time
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -16,6 +17,7 @@ from typing import Any, Self
 import numpy as np
 
 from edgeml.errors import DataError, ShapeError, StoreError
+from edgeml.personalize._members import Members
 from edgeml.personalize._tables import JOURNAL, Database, check_budget
 
 Array = np.ndarray[Any, Any]
@@ -23,7 +25,7 @@ _log = logging.getLogger("edgeml.personalize")
 _LONGEST = 200  # characters of a label
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Example:
     """An example that is kept.
 
@@ -106,6 +108,8 @@ class Store:
         self.versions = versions
         self._random = random.Random(seed)
         self._db = Database(self.folder / "store.sqlite")
+        self._members = Members(self._db)
+        self._known = self._db.version()
 
     def bind(self, backbone: str, size: int, name: str = "") -> None:
         """Say which backbone the features are of; the first time it is kept.
@@ -166,17 +170,30 @@ class Store:
         if size and int(size) != row.size:
             raise ShapeError(f"the examples have {size} features, and this one has {row.size}",
                              expected=int(size), received=row.size)  # fmt: skip
-        with self._db.change():
-            self._db.run(
-                "INSERT INTO seen VALUES (?, 1) ON CONFLICT DO UPDATE SET count = count + 1", label
-            )
-            added = self._db.run(
-                "INSERT INTO examples (label, subject, added, features, raw) "
-                "VALUES (?, ?, ?, ?, ?)", label, subject, time.time(), row.tobytes(), raw,
-            ).lastrowid  # fmt: skip
-            assert added is not None
-            kept = self._make_room(added, label)
+        with self._changed(), self._db.change():
+            added, kept = self._insert(label, row.tobytes(), raw, subject)
         return added if kept else None
+
+    @contextlib.contextmanager
+    def _changed(self) -> Iterator[None]:
+        """Around a change: what is known of the examples goes when it fails."""
+        try:
+            yield
+        except BaseException:
+            self._members.forget()
+            raise
+
+    def _insert(self, label: str, row: bytes, raw: bytes | None, subject: str) -> tuple[int, bool]:
+        self._db.run(
+            "INSERT INTO seen VALUES (?, 1) ON CONFLICT DO UPDATE SET count = count + 1", label
+        )
+        added = self._db.run(
+            "INSERT INTO examples (label, subject, added, features, raw) VALUES (?, ?, ?, ?, ?)",
+            label, subject, time.time(), row, raw,
+        ).lastrowid  # fmt: skip
+        assert added is not None
+        self._members.add(label, added)
+        return added, self._make_room(added, label)
 
     def _size(self) -> int:
         found = self._db.one("SELECT length(features) FROM examples LIMIT 1")
@@ -184,30 +201,29 @@ class Store:
 
     def _make_room(self, added: int = 0, label: str = "") -> bool:
         """Take out what is least needed until the budget holds; return whether `added` stayed."""
-        kept = True
+        kept, decided = True, not added
         while self._db.used() > self.budget - JOURNAL:
             if self._drop_version():
                 continue
-            counts = self.counts()
-            most = max(counts.values(), default=0)
+            own = self._members.read()
+            most = max(map(len, own.values()), default=0)
             if most <= 1:
                 raise StoreError(
                     f"{self.folder}: the budget of {self.budget} bytes is too small for more; "
                     "nothing was changed"
                 )
             largest = label
-            if counts.get(label, 0) < most:
-                largest = self._random.choice([n for n, count in counts.items() if count == most])
-            elif kept and counts[label] > 1:
+            if len(own.get(label, ())) < most:
+                largest = self._random.choice([n for n, of in own.items() if len(of) == most])
+            elif not decided:  # once, or a change that needs much room would be unfair to it
+                decided = True
                 (seen,) = self._db.one("SELECT count FROM seen WHERE label = ?", label)
-                if self._random.random() >= (counts[label] - 1) / seen:
+                if self._random.random() >= (len(own[label]) - 1) / seen:
                     kept = False
                     self._db.run("DELETE FROM examples WHERE id = ?", added)
+                    self._members.drop_last(label)
                     continue
-            rows = self._db.all(
-                "SELECT id FROM examples WHERE label = ? AND id != ?", largest, added
-            )
-            gone = self._random.choice(rows)[0]
+            gone = self._members.take(largest, self._random, added)
             self._db.run("DELETE FROM examples WHERE id = ?", gone)
             _log.debug("example %d of %d bytes budget made room", gone, self.budget)
         return kept
@@ -215,22 +231,58 @@ class Store:
     def _drop_version(self) -> bool:
         """Delete the oldest head, where heads take a quarter; two are always kept."""
         (taken,) = self._db.one("SELECT total(length(head) + length(info)) FROM versions")
+        if taken < self.budget / 4:
+            return False
         versions = list(dict.fromkeys(reversed(self._stack())))
         here = {i for (i,) in self._db.all("SELECT id FROM versions")}
         old = [i for i in versions[2:] if i in here]
-        if not old or taken < self.budget / 4:
+        if not old:
             return False
         self._db.run("DELETE FROM versions WHERE id = ?", old[-1])
         return True
 
-    def examples(self, label: str | None = None) -> list[Example]:
-        """Return the examples, of one class or of all, oldest first."""
-        where, values = ("WHERE label = ?", (label,)) if label is not None else ("", ())
-        rows = self._db.all(
-            f"SELECT id, label, subject, added, features FROM examples {where} ORDER BY id", *values
-        )
-        return [Example(i, name, who, at, np.frombuffer(values, np.float32))
-                for i, name, who, at, values in rows]  # fmt: skip
+    def examples(self, label: str | None = None, *, most: int | None = None) -> list[Example]:
+        """Return examples, of one class or of all, oldest first.
+
+        Args:
+            label: The class.
+            most: How many at most: as evenly over the classes as they allow, and over the time in
+                which they came, but one of each class at least. More examples later change little
+                of which are chosen.
+        """
+        if most is None:
+            where, values = ("WHERE label = ?", (label,)) if label is not None else ("", ())
+            return list(self._rows(f"{where} ORDER BY id", *values))
+        chosen: list[int] = []
+        counts = self.counts()
+        wanted = counts if label is None else {label: counts.get(label, 0)}
+        for name, share in _shares(wanted, most):
+            # The fractional parts of multiples of the golden ratio are even over any stretch.
+            chosen += [i for (i,) in self._db.all(
+                "SELECT id FROM examples WHERE label = ? ORDER BY (id * 2654435769) & 4294967295 "
+                "LIMIT ?", name, share)]  # fmt: skip
+        return list(self._rows("WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id",
+                               json.dumps(chosen)))  # fmt: skip
+
+    def newest(self, count: int) -> tuple[list[int], Array]:
+        """Return numbers and features (examples, size) of the newest examples, oldest first."""
+        (there,) = self._db.one("SELECT count(*) FROM examples")
+        rows = np.empty((min(count, there), int(self._facts().get("size") or self._size())),
+                        np.float32)  # fmt: skip
+        numbers = []
+        for at, (i, row) in enumerate(self._db.all(
+            "SELECT id, features FROM (SELECT id, features FROM examples ORDER BY id DESC LIMIT ?) "
+            "ORDER BY id", len(rows),
+        )):  # fmt: skip
+            numbers.append(i)
+            rows[at] = np.frombuffer(row, np.float32)
+        return numbers, rows[: len(numbers)]
+
+    def _rows(self, which: str, *values: Any) -> Iterator[Example]:
+        for i, name, who, at, row in self._db.all(
+            f"SELECT id, label, subject, added, features FROM examples {which}", *values
+        ):
+            yield Example(i, name, who, at, np.frombuffer(row, np.float32))
 
     def raw(self, example: int) -> bytes | None:
         """Return what an example's features were made of, if it was kept."""
@@ -255,6 +307,7 @@ class Store:
             DataError: there is no such example.
         """
         with self._db.change():
+            self._members.forget()
             if not self._db.run("DELETE FROM examples WHERE id = ?", example).rowcount:
                 raise DataError(f"there is no example {example}")
 
@@ -272,6 +325,7 @@ class Store:
             How many examples were deleted.
         """
         with self._db.change():
+            self._members.forget()
             if label is None:
                 gone = self._db.run("DELETE FROM examples").rowcount
                 for table in ("seen", "facts"):
@@ -281,6 +335,7 @@ class Store:
                 self._db.run("DELETE FROM seen WHERE label = ?", label)
             self._db.run("DELETE FROM versions")
             self._db.run("DELETE FROM history")
+            self._db.run("DELETE FROM facts WHERE name = 'proposed'")
             self._step("forget", self._keep(*head) if head is not None else None)
         try:
             self._db.shrink()
@@ -291,6 +346,7 @@ class Store:
     def reembed(self, backbone: str, size: int, name: str, embedded: Mapping[int, Any]) -> None:
         """Replace all features by those of another backbone; examples without are deleted."""
         with self._db.change():
+            self._members.forget()
             rows = [(np.ascontiguousarray(row, np.float32).tobytes(), example)
                     for example, row in embedded.items()]  # fmt: skip
             for (example,) in self._db.all("SELECT id FROM examples"):
@@ -300,6 +356,7 @@ class Store:
                 self._db.run("UPDATE examples SET features = ? WHERE id = ?", *row)
             for table in ("versions", "history"):
                 self._db.run(f"DELETE FROM {table}")
+            self._db.run("DELETE FROM facts WHERE name = 'proposed'")
             for key, value in (("backbone", backbone), ("size", str(size)), ("name", name)):
                 self._state(key, value)
 
@@ -307,9 +364,12 @@ class Store:
         """Keep a head and use it from now on; return its version, the hash of its file.
 
         Raises:
-            StoreError: the disk is full; nothing was changed.
+            StoreError: the disk is full, or the head takes more than a quarter of the budget;
+                nothing was changed.
         """
-        with self._db.change():
+        self._check_head(head)
+        with self._changed(), self._db.change():
+            self._drop_proposed()
             version = self._keep(head, info)
             self._step("accept", version)
             kept = dict.fromkeys(reversed(self._stack()))
@@ -318,6 +378,13 @@ class Store:
                     self._db.run("DELETE FROM versions WHERE id = ?", old)
             self._make_room()
         return version
+
+    def _check_head(self, head: bytes) -> None:
+        if len(head) > self.budget / 4:
+            raise StoreError(
+                f"{self.folder}: the head has {len(head)} bytes, more than a quarter of the budget "
+                f"of {self.budget}; use a smaller method, or a larger budget. Nothing was changed"
+            )
 
     def _keep(self, head: bytes, info: Mapping[str, Any]) -> str:
         version = hashlib.sha256(head).hexdigest()
@@ -340,19 +407,51 @@ class Store:
                 found.append(version)
         return found
 
+    def version(self) -> str | None:
+        """Return the version of the head in use; None before the first."""
+        stack = self._stack()
+        return stack[-1] if stack else None
+
     def current(self) -> tuple[str, bytes, dict[str, Any]] | None:
         """Return version, file and description of the head in use; None before the first.
 
         Raises:
             StoreError: the file is not what its version says.
         """
-        stack = self._stack()
-        if not stack:
-            return None
-        head, info = self._db.one("SELECT head, info FROM versions WHERE id = ?", stack[-1])
-        if hashlib.sha256(head).hexdigest() != stack[-1]:
-            raise StoreError(f"{self.folder}: head {stack[-1][:12]} is damaged; train again")
-        return stack[-1], head, json.loads(info)
+        version = self.version()
+        return None if version is None else self._read_head(version)
+
+    def _read_head(self, version: str) -> tuple[str, bytes, dict[str, Any]]:
+        head, info = self._db.one("SELECT head, info FROM versions WHERE id = ?", version)
+        if hashlib.sha256(head).hexdigest() != version:
+            raise StoreError(f"{self.folder}: head {version[:12]} is damaged; train again")
+        return version, head, json.loads(info)
+
+    def propose(self, head: bytes, info: Mapping[str, Any]) -> str:
+        """Keep a candidate, in place of the one before, until one is accepted.
+
+        Raises:
+            StoreError: the disk is full, or it is too large; nothing was changed.
+        """
+        self._check_head(head)
+        with self._changed(), self._db.change():
+            self._drop_proposed()
+            version = self._keep(head, info)
+            self._state("proposed", version)
+            self._make_room()
+        return version
+
+    def proposed(self) -> tuple[str, bytes, dict[str, Any]] | None:
+        """Return version, file and description of the candidate that was kept, or None."""
+        version = self._facts().get("proposed")
+        return None if version is None else self._read_head(version)
+
+    def _drop_proposed(self) -> None:
+        """Give up the candidate; its file stays when it is a head that was in use."""
+        version = self._facts().get("proposed")
+        self._db.run("DELETE FROM facts WHERE name = 'proposed'")
+        if version is not None and version not in self._stack():
+            self._db.run("DELETE FROM versions WHERE id = ?", version)
 
     def rollback(self) -> str:
         """Use the version before the current one again; return it.
@@ -376,6 +475,17 @@ class Store:
         )
         return [Version(action, version, at, json.loads(info) if info else {})
                 for action, version, at, info in rows]  # fmt: skip
+
+    def changed(self) -> bool:
+        """Return whether another process has changed the store since this was asked last.
+
+        It never waits: while another thread works on the store, the answer is no.
+        """
+        version = self._db.version_now()
+        if version is None or version == self._known:
+            return False
+        self._known = version
+        return True
 
     def check(self) -> None:
         """Check the whole file.
@@ -402,6 +512,16 @@ class Store:
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+
+def _shares(counts: Mapping[str, int], most: int) -> list[tuple[str, int]]:
+    """Return how many of each class make up at most `most`, as evenly as they allow."""
+    found, left = [], most
+    for place, (label, count) in enumerate(sorted(counts.items(), key=lambda item: item[1])):
+        share = min(count, max(1, left // (len(counts) - place)))
+        found.append((label, share))
+        left -= share
+    return found
 
 
 def matrix(examples: Sequence[Example]) -> Array:

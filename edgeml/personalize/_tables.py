@@ -81,6 +81,19 @@ class Database:
         with self.translated():
             return self._sql.execute(query, values).fetchall()
 
+    def version(self) -> int:
+        """Return a number that is another one when another process has changed the file."""
+        return int(self.one("PRAGMA data_version")[0])
+
+    def version_now(self) -> int | None:
+        """Return the same without waiting; None while another thread works on the file."""
+        if not self._lock.acquire(blocking=False):
+            return None
+        try:
+            return self.version()
+        finally:
+            self._lock.release()
+
     def run(self, query: str, *values: Any) -> sqlite3.Cursor:
         """Do a statement."""
         with self.translated():
