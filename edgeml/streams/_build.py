@@ -190,11 +190,23 @@ class Builder:
     def _add(self, node: Node) -> None:
         self.added.append(node)
 
-    def _claim(self, step: Any) -> None:
-        """Give a step its place in this pipeline, and a name that no other has."""
+    def claim_place(self, step: Any) -> None:
+        """Let a step stand in this pipeline, where it stands once.
+
+        Raises:
+            GraphError: it stands there already.
+        """
         if id(step) in self._placed:
             raise GraphError(f"{step!r} stands in the pipeline twice; make two of them")
         self._placed.add(id(step))
+
+    def give_up_place(self, step: Any) -> None:
+        """A step has left the pipeline: another may come to lie where it lay in memory."""
+        self._placed.discard(id(step))
+
+    def _claim(self, step: Any) -> None:
+        """Give a step its place in this pipeline, and a name that no other has."""
+        self.claim_place(step)
         base, n = step.name, 2
         while step.name in self._names:
             step.name = f"{base}-{n}"

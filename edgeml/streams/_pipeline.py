@@ -16,7 +16,7 @@ from edgeml.streams._emitter import Emitter
 from edgeml.streams._nodes import SourceNode
 from edgeml.streams._runner import Runner
 from edgeml.streams._sample import Clock
-from edgeml.streams._stage import as_stage
+from edgeml.streams._stage import Stage
 from edgeml.streams._stage_nodes import StageNode
 from edgeml.streams._stats import Stats, explain, stats_of
 
@@ -63,6 +63,7 @@ class Pipeline(Composable, Emitter):
         self.name = name
         self.chains = _chains_of(parts)
         self._max_lag = max_lag
+        self._swaps = asyncio.Lock()
         self._runner: Runner | None = None
         self._builder: Builder | None = None
         self._task: asyncio.Task[None] | None = None
@@ -220,27 +221,53 @@ class Pipeline(Composable, Emitter):
         """Put another stage in the place of one, between two items; none is lost.
 
         The new stage is opened first, and the old one closed when its last call is done.
+        When the new one cannot be opened, the old one goes on. Swaps follow one another.
+        Concurrency and time-out of the place stay as they were.
+
+        Args:
+            name: Of the stage.
+            new: A stage or a function; for a task, a model too: path, URL or ``"edgeml:NAME"``.
+                It is loaded beside the old one, in a thread, tried out, and refused when it
+                takes or gives something else; see `Task`.
+
+        Raises:
+            GraphError: there is no such stage, or the new one is of another kind.
+            ModelError: the model cannot be loaded, or does not fit.
+            PipelineError: the pipeline, or this part of it, has ended.
         """
-        runner = self._running()
-        stage = as_stage(new)
-        for node in runner.nodes:
-            if not isinstance(node, StageNode):
-                continue
-            for old in node.steps:
-                if old.name != name:
-                    continue
-                if (old.is_async, old.inline) != (stage.is_async, stage.inline):
-                    raise GraphError(
-                        f"swap: {name!r} is {_kind(old)} and the new stage is {_kind(stage)}; "
-                        f"they must be of one kind"
-                    )
+        runner, builder = self._running(), self._builder
+        assert builder is not None
+        async with self._swaps:
+            node, old = self._find_stage(name)
+            stage: Stage = old.replacement(new)
+            if (old.is_async, old.inline) != (stage.is_async, stage.inline):
+                raise GraphError(
+                    f"swap: {name!r} is {_kind(old)} and the new stage is {_kind(stage)}; "
+                    f"they must be of one kind"
+                )
+            builder.claim_place(stage)
+            try:
                 stage.name = name
                 await runner.open_steps([stage])
-                node.replace(old, stage)
-                await node.settled()
-                await runner.close_step(old)
-                return
-        raise GraphError(f"swap: there is no stage {name!r}")
+                if node.is_closing:
+                    await runner.retire(stage)
+                    raise PipelineError(f"swap: {name!r} ended while the new stage was opened")
+            except BaseException:
+                builder.give_up_place(stage)
+                raise
+            node.replace(old, stage)
+            builder.give_up_place(old)
+            # A caller that is cancelled here must not leave the old stage open.
+            await asyncio.shield(_retire(runner, node, old))
+
+    def _find_stage(self, name: str) -> tuple[StageNode, Stage]:
+        nodes = [node for node in self._running().nodes if isinstance(node, StageNode)]
+        for node in nodes:
+            for step in node.steps:
+                if step.name == name:
+                    return node, step
+        there = ", ".join(step.name for node in nodes for step in node.steps)
+        raise GraphError(f"swap: there is no stage {name!r}; expected one of {there or 'none'}")
 
     # Figures
 
@@ -328,6 +355,11 @@ def _chains_of(parts: tuple[Step, ...]) -> list[Chain]:
                 chains.append([])
             chains[-1].append(step)
     return [Chain(steps) for steps in chains]
+
+
+async def _retire(runner: Runner, node: StageNode, old: Stage) -> None:
+    await node.settled()
+    await runner.retire(old)
 
 
 def _kind(stage: Any) -> str:

@@ -231,6 +231,18 @@ class Runner:
         except Exception as error:
             log.warning("%s: error while closing: %s", step.name, error, exc_info=True)
 
+    async def retire(self, step: Any) -> None:
+        """Close a stage while others run: in a thread, as freeing a model takes its time."""
+        if inspect.iscoroutinefunction(step.aclose):
+            await self.close_step(step)
+            return
+        try:
+            closing = await asyncio.to_thread(step.aclose)
+            if inspect.isawaitable(closing):
+                await closing
+        except Exception as error:
+            log.warning("%s: error while closing: %s", step.name, error, exc_info=True)
+
     def stop_sources(self) -> None:
         """End the sources; what is on its way arrives."""
         for node in self.nodes:

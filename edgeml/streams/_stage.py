@@ -107,6 +107,25 @@ class Stage(Composable):
         """Whether a call returns an awaitable or an async generator."""
         return is_async_callable(type(self).__call__)
 
+    def replacement(self, new: Any) -> Stage:
+        """Return the stage that takes this one's place; see `Pipeline.swap`.
+
+        Args:
+            new: What `Pipeline.swap` was given: a stage or a callable here; a subclass may
+                take more, as tasks take models.
+
+        Raises:
+            GraphError: it is neither.
+        """
+        if not callable(new):
+            raise GraphError(
+                f"swap: {self.name!r} is no task with a model; expected a stage or a function, "
+                f"received {new!r}"
+            )
+        first = as_stage(new).steps()[0]  # what smooths or tracks after a task stays as it is
+        assert isinstance(first, Stage)
+        return first
+
     def open(self) -> Awaitable[None] | None:
         """Acquire what the stage needs, before the first item."""
         return None

@@ -65,6 +65,7 @@ class ActivityRecognizer(Task):
     """
 
     task = "activity-recognition"
+    _outside = ("channels",)
 
     def __init__(
         self,
@@ -112,6 +113,9 @@ class ActivityRecognizer(Task):
         self._hop = round(hop * 1e9)
         self._postprocess = self._postprocess_given or session.metadata.postprocess
 
+    def _try_out(self, session: Session) -> None:
+        self._classify(np.zeros((self.window, len(self.channels)), np.float32), session)
+
     def __call__(self, item: Any) -> Any:
         """Return the results that a sample completes, as an iterator, or that of an array."""
         session = self.session
@@ -127,18 +131,20 @@ class ActivityRecognizer(Task):
                 expected=expected,
                 received=rows.shape,
             )
-        return self._classify(rows)
+        return self._classify(rows, session)
 
     def _results(self, sample: Sample[Any]) -> Iterator[Sample[Any]]:
         rows = self._rows(sample.data)
         times = sample.t + np.arange(len(rows)) * (sample.duration / max(1, len(rows)))
         motion = self._motions.setdefault(sample.source, _Motion(self))
+        motion.task = self  # another may have taken its place, and goes on with its readings
         if motion.is_gap(int(times[0])) or sample.meta.get("discontinuity"):
             self.restarts += bool(motion.times)
             motion.reset()
         for start, window in motion.push(times.astype(np.int64).tolist(), rows):
             duration = round(self.window * self._period)
-            result = sample.replace(data=self._classify(window), t=start, duration=duration)
+            found = self._classify(window, self.session)
+            result = sample.replace(data=found, t=start, duration=duration)
             yield result if self._smooth is None else self._smooth(result)
 
     def _rows(self, data: Any) -> Rows:
@@ -163,8 +169,7 @@ class ActivityRecognizer(Task):
             received=received,
         )
 
-    def _classify(self, window: Rows) -> Activity:
-        session = self.session
+    def _classify(self, window: Rows, session: Session) -> Activity:
         outputs = session.run({session.inputs[0].name: window[None]})
         check_finite(outputs, session.path)
         spec = self._postprocess

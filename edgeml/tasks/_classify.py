@@ -84,8 +84,7 @@ class ImageClassifier(FrameTask):
         classes = shapes.get(self._postprocess.get("output", ""), (None,))[-1]
         self._labels_of(session, classes if isinstance(classes, int) else None)
 
-    def _infer(self, data: Any) -> Classification:
-        session = self.session
+    def _infer(self, data: Any, session: Session) -> Classification:
         tensor, _ = self._preprocess(check_frame(data, self.name))
         outputs = session.run({session.inputs[0].name: tensor})
         check_finite(outputs, session.path)

@@ -57,6 +57,7 @@ class ObjectDetector(FrameTask):
     """
 
     task = "object-detection"
+    _grid = True
 
     def __init__(
         self,
@@ -107,8 +108,7 @@ class ObjectDetector(FrameTask):
             score = float(metadata.postprocess.get("threshold", 0.4))
         self._threshold = score
 
-    def _infer(self, data: Any) -> Detections:
-        session = self.session
+    def _infer(self, data: Any, session: Session) -> Detections:
         tensor, place = self._preprocess(check_frame(data, self.name))
         outputs = session.run({session.inputs[0].name: tensor})
         check_finite(outputs, session.path)

@@ -55,6 +55,7 @@ class FaceDetector(FrameTask):
     """
 
     task = "face-detection"
+    _grid = True
 
     def __init__(
         self,
@@ -96,8 +97,7 @@ class FaceDetector(FrameTask):
             score = float(spec.get("threshold", 0.5))
         self._threshold = score
 
-    def _infer(self, data: Any) -> Faces:
-        session = self.session
+    def _infer(self, data: Any, session: Session) -> Faces:
         tensor, place = self._preprocess(check_frame(data, self.name))
         outputs = session.run({session.inputs[0].name: tensor})
         check_finite(outputs, session.path)

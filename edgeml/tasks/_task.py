@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
 
 from edgeml.errors import ModelError
 from edgeml.platform import cores
 from edgeml.streams import Sample, Stage
+from edgeml.tasks._image import ImagePreprocess
 
 if TYPE_CHECKING:
     from edgeml.events import Output
@@ -21,7 +25,11 @@ Model = Any  # str | os.PathLike[str] | Session
 class Task(Stage):
     """A stage with a model; the base of all tasks.
 
-    The model is loaded when the pipeline starts, or with the first direct call.
+    The model is loaded when the pipeline starts, or with the first direct call. While the
+    pipeline runs, ``await pipeline.swap(task.name, "new.onnx")`` puts another model in its
+    place: with the same inputs, outputs and labels, or it is refused. Where the metadata says
+    how inputs are made, a model that says otherwise may take another size and dtype. The
+    state of a recurrent model begins at zero.
 
     Args:
         model: Path, URL, ``"edgeml:NAME"`` for one that ships with edgeml, or a `Session`,
@@ -33,6 +41,8 @@ class Task(Stage):
     """
 
     task = ""  # what the model's metadata calls it
+    _outside: tuple[str, ...] = ()  # keys of the preprocessing that say what comes from outside
+    _grid = False  # whether the shapes of outputs follow the size of the input
 
     def __init__(
         self,
@@ -49,13 +59,15 @@ class Task(Stage):
         self._delegate = delegate
         self._threads = threads
         self._session: Session | None = None
+        self._replaced: Task | None = None  # whose place this takes, until it is open
         self._lock = threading.Lock()
 
     def open(self) -> None:
         """Load the model and read its metadata; does nothing when that is done.
 
         Raises:
-            ModelError: the model cannot be loaded, or is not made for this task.
+            ModelError: the model cannot be loaded, is not made for this task, or does not fit
+                where it shall take the place of another.
         """
         with self._lock:
             if self._session is not None:
@@ -63,10 +75,28 @@ class Task(Stage):
             session = self._load()
             try:
                 self._prepare(session)
+                if self._replaced is not None:
+                    self._check_like(self._replaced, session)
+                    self._try_out(session)
             except BaseException:
                 self._release(session)
                 raise
-            self._session = session
+            self._session, self._replaced = session, None
+
+    def replacement(self, new: Any) -> Stage:
+        """Return the stage that takes this one's place; see `Pipeline.swap`.
+
+        Args:
+            new: A model: path, URL, ``"edgeml:NAME"`` or `Session`; or a stage or a callable.
+        """
+        return super().replacement(new) if callable(new) else self._with_model(new)
+
+    def _with_model(self, model: Model) -> Self:
+        """Return a task that goes on where this one is, with another model."""
+        task = copy.copy(self)
+        task.model, task._session, task._replaced = model, None, self
+        task._lock = threading.Lock()
+        return task
 
     def aclose(self) -> None:
         """Free the model; idempotent. A later call loads it again."""
@@ -101,6 +131,37 @@ class Task(Stage):
 
     def _prepare(self, session: Session) -> None:
         """Read what the task needs from the metadata."""
+
+    def _try_out(self, session: Session) -> None:
+        """Run a prepared model once or twice, before it takes the place of another.
+
+        Raises:
+            EdgeMLError: it fails, or what it returns cannot be read.
+        """
+        from edgeml.runtime._random import random_inputs
+
+        session.run(random_inputs(session.inputs, {}))
+
+    def _check_like(self, old: Task, session: Session) -> None:
+        """Refuse a model that takes or gives something else than the one it shall replace."""
+        from edgeml.runtime._signature import Signature
+
+        if (current := old._session) is None:
+            raise ModelError(f"{self.name}: the task ended meanwhile", path=session.path)
+        given = getattr(self, "_preprocess_given", None)
+        before, after = Signature.of(current), Signature.of(session)
+        found = before.differences(
+            after, described=given is None, grid=self._grid, outside=self._outside
+        )
+        labels = current.metadata.labels, session.metadata.labels
+        if self._labels is None and labels[0] != labels[1]:
+            found.append(_labels_differ(*labels))
+        if found:
+            raise ModelError(
+                f"{self.name}: {session.path} cannot take the place of {current.path}: "
+                f"{'; '.join(found)}. The old model goes on; give the new one a task of its own",
+                path=session.path,
+            )
 
     def _check_task(self, session: Session, *arguments: str) -> None:
         """Refuse a model that says it is for something else."""
@@ -139,6 +200,7 @@ class FrameTask(Task):
 
     def __init__(self, model: Model, *, concurrency: int | None = None, **options: Any) -> None:
         super().__init__(model, concurrency=concurrency or cores(), **options)
+        self._preprocess: ImagePreprocess
         self._after: Stage | None = None
         self._parts: tuple[Stage, ...] | None = None
 
@@ -162,11 +224,21 @@ class FrameTask(Task):
 
     def _infer_item(self, item: Any) -> Any:
         if isinstance(item, Sample):
-            return item.with_data(self._infer(item.data))
-        return self._infer(item)
+            return item.with_data(self._infer(item.data, self.session))
+        return self._infer(item, self.session)
 
-    def _infer(self, data: Any) -> Any:
+    def _infer(self, data: Any, session: Session) -> Any:
         raise NotImplementedError
+
+    def _try_out(self, session: Session) -> None:
+        size = self._preprocess.height, self._preprocess.width
+        for _ in range(2):  # the second call runs in memory that the first one has planned
+            self._infer(np.zeros((*size, 3), np.uint8), session)
+
+    def _with_model(self, model: Model) -> Self:
+        task = super()._with_model(model)
+        task._parts = None
+        return task
 
 
 class _Inference(Stage):
@@ -181,6 +253,9 @@ class _Inference(Stage):
         )
         self.task = task
 
+    def replacement(self, new: Any) -> Stage:
+        return super().replacement(new) if callable(new) else _Inference(self.task._with_model(new))
+
     def open(self) -> None:
         self.task.open()
 
@@ -189,3 +264,10 @@ class _Inference(Stage):
 
     def aclose(self) -> None:
         self.task.aclose()
+
+
+def _labels_differ(old: Sequence[str], new: Sequence[str]) -> str:
+    if len(old) != len(new):
+        return f"labels: expected {len(old)}, received {len(new)}"
+    number = next(n for n, (a, b) in enumerate(zip(old, new, strict=True)) if a != b)
+    return f"label {number}: expected {old[number]!r}, received {new[number]!r}"

@@ -57,6 +57,7 @@ class VoiceActivity(Task):
     """
 
     task = "voice-activity"
+    _outside = ("sample_rate",)
 
     def __init__(
         self,
@@ -110,11 +111,17 @@ class VoiceActivity(Task):
         inputs = [i.name for i in session.inputs if i.name not in session.metadata.state]
         self._input = next(name for name in inputs if name not in self._constants)
 
+    def _try_out(self, session: Session) -> None:
+        voice = _Voice(self, session)
+        voice.hear(np.zeros(self._window, np.float32), 0)
+        voice.stream.close()
+
     def aclose(self) -> None:
         """Free the model and the streams through it; idempotent."""
-        for voice in self._voices.values():
-            voice.stream.close()
-        self._voices.clear()
+        voices, self._voices = self._voices, {}
+        for voice in voices.values():
+            if voice.task is self:  # else another task has taken its place
+                voice.stream.close()
         super().aclose()
 
     def __call__(self, item: Any) -> Any:
@@ -124,6 +131,8 @@ class VoiceActivity(Task):
         source = item.source if isinstance(item, Sample) else None
         if (voice := self._voices.get(source)) is None:
             voice = self._voices[source] = _Voice(self, session)
+        elif voice.task is not self:
+            voice.go_on(self, session)
         if source is not None:
             return self._results(voice, audio, item)
         found = [voice.hear(window, t) for window, t in voice.windows.push(audio)]
@@ -155,14 +164,19 @@ class _Voice:
     """One source of sound: the model's state, and whether somebody speaks."""
 
     def __init__(self, task: VoiceActivity, session: Session) -> None:
-        self.task = task
-        self.path = session.path
-        self.stream: ModelStream = session.stream(constants=task._constants)
         self.windows = Windows(task._window, task._rate)
-        self.context = np.zeros(task._context, np.float32)
         self.active = False
         self.probability = 0.0
         self.since: int | None = None  # when the other state may have begun
+        self.go_on(task, session)
+
+    def go_on(self, task: VoiceActivity, session: Session) -> None:
+        """Go on with another model, whose state begins at zero; who speaks goes on speaking."""
+        self.task = task
+        self.path = session.path
+        self.stream: ModelStream = session.stream(constants=task._constants)
+        self.windows.size = task._window
+        self.context = np.zeros(task._context, np.float32)
 
     def hear(self, window: Floats, t: int) -> tuple[Speech, int]:
         """Return the result for one window, and when its state began."""

@@ -56,6 +56,7 @@ class WakeWord(Task):
     """
 
     task = "wake-word"
+    _outside = ("sample_rate",)
 
     def __init__(
         self,
@@ -100,11 +101,18 @@ class WakeWord(Task):
             ) from error
         self._word = self._labels_of(session, 1)[0]
 
+    def _try_out(self, session: Session) -> None:
+        ear = _Ear(self, session)
+        for step, t in ear.steps.push(np.zeros(self._rate, np.float32)):
+            ear.hear(step, t)
+        ear.stream.close()
+
     def aclose(self) -> None:
         """Free the model and the streams through it; idempotent."""
-        for ear in self._ears.values():
-            ear.stream.close()
-        self._ears.clear()
+        ears, self._ears = self._ears, {}
+        for ear in ears.values():
+            if ear.task is self:  # else another task has taken its place
+                ear.stream.close()
         super().aclose()
 
     def __call__(self, item: Any) -> Any:
@@ -114,6 +122,8 @@ class WakeWord(Task):
         source = item.source if isinstance(item, Sample) else None
         if (ear := self._ears.get(source)) is None:
             ear = self._ears[source] = _Ear(self, session)
+        elif ear.task is not self:
+            ear.go_on(self, session)
         if source is not None:
             return self._results(ear, audio, item)
         found = [wake for step, t in ear.steps.push(audio) if (wake := ear.hear(step, t))]
@@ -139,15 +149,20 @@ class _Ear:
 
     def __init__(self, task: WakeWord, session: Session) -> None:
         features = require("pymicro_features", extra="audio", purpose="edgeml.WakeWord")
-        self.task = task
-        self.session = session
-        self.stream: ModelStream = session.stream()
         self.frontend = features.MicroFrontend()
         self.steps = Windows(task._step, task._rate)
         self.rows: list[list[float]] = []
-        self.recent: deque[float] = deque(maxlen=task._mean_over)
         self.armed = True
         self.ready_at: int | None = None  # when the refractory time is over
+        self.go_on(task, session)
+
+    def go_on(self, task: WakeWord, session: Session) -> None:
+        """Go on with another model, whose state begins at zero; the refractory time goes on."""
+        self.task = task
+        self.session = session
+        self.stream: ModelStream = session.stream()
+        self.steps.size = task._step
+        self.recent: deque[float] = deque(maxlen=task._mean_over)
 
     def hear(self, step: Floats, t: int) -> Wake | None:
         """Return the event, if this step of sound completes a wake word."""
