@@ -276,8 +276,8 @@ class Learner(Stage):
                              lambda x: _named(session, labels, x))  # fmt: skip
         notes, there = notes_on(examples, held, self.duplicate), sum(self.counts().values())
         if there > len(examples) >= self.most_examples - len(self.counts()):
-            notes = (f"learned from {len(examples)} of {there} examples, as evenly over the "
-                     "classes as they allow", *notes)  # fmt: skip
+            notes = ((f"learned from {len(examples)} of {there} examples, as evenly over the "
+                      "classes as they allow"), *notes)  # fmt: skip
         report = TrainReport(
             fitted.method, fitted.why, counts_of(held.actual), held.accuracy, gain, notes
         )
