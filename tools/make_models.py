@@ -8,7 +8,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 MODELS = ROOT / "edgeml" / "models"
 MEDIA = ROOT / "edgeml" / "media"
-NAMES = ("efficientnet", "nanodet", "silero", "wake-word", "face", "activity", "media", "tables")
+NAMES = (
+    "efficientnet", "nanodet", "silero", "wake-word", "speech", "face", "activity", "media",
+    "tables",
+)  # fmt: skip
 
 
 def main() -> None:
@@ -30,6 +33,7 @@ def main() -> None:
     import _sources
     import _tables
     import _vision
+    import convert_speech_embedding
 
     sources = arguments.sources
     if arguments.fetch:
@@ -47,6 +51,10 @@ def main() -> None:
             _small.silero(sources, MODELS / "silero_vad.onnx")
         elif name == "wake-word":
             _small.wake_word(sources, MODELS / "okay_nabu.tflite")
+        elif name == "speech":
+            convert_speech_embedding.make(
+                _sources.find(sources, "embedding_model.onnx"), MODELS / "speech_embedding.onnx"
+            )
         elif name == "face":
             _small.face(sources, MODELS / "blazeface.tflite")
         elif name == "activity":

@@ -79,12 +79,13 @@ def test_metadata_is_whole(name):
     assert len(set(metadata["labels"])) == len(metadata["labels"]) or len(metadata["labels"]) > 900
 
 
-def test_onnx_files_are_the_four_named():
+def test_onnx_files_are_those_named():
     assert ONNX == [
         "activity_watch_int8.onnx",
         "efficientnet_lite0_int8.onnx",
         "nanodet_g_416_int8.onnx",
         "silero_vad.onnx",
+        "speech_embedding.onnx",
     ]
 
 
@@ -144,6 +145,21 @@ def test_street_has_all_its_frames_in_order():
         assert stream.average_rate == 10
         assert len(times) == 795
         assert times == sorted(times)
+
+
+def test_speech_embedding_tells_a_phrase_from_other_speech():
+    audio, rate = soundfile.read(MEDIA / "voice.flac", dtype="float32")
+    model = session(MODELS / "speech_embedding.onnx")
+    starts = [13.2, 20.7, 32.7, 3.0, 5.0, 7.0, 9.0, 25.0, 27.0, 29.0]  # the phrase, then others
+    windows = np.stack([audio[int(s * rate) :][:26480] for s in starts])
+    (features,) = model.run(None, {"sound": windows})
+    assert features.shape == (10, 12, 96)
+    (early,) = model.run(None, {"sound": np.roll(windows, 1280, axis=1)})
+    np.testing.assert_allclose(early[:, 1:], features[:, :-1], atol=1e-3)  # one each 80 ms
+    flat = features.reshape(10, -1) - features.mean(0).reshape(-1)
+    flat /= np.linalg.norm(flat, axis=1, keepdims=True)
+    alike = flat @ flat.T - 2 * np.eye(10)
+    assert set(alike[:3].argmax(1)) <= {0, 1, 2}
 
 
 def test_silero_hears_speech_and_not_noise():

@@ -38,7 +38,7 @@ def feeds_for(session):
         elif given.type == "tensor(uint8)":
             feeds[given.name] = rng.integers(0, 256, shape, np.uint8)
         else:
-            shape = [1, 512] if len(shape) == 2 else shape
+            shape = [1, 512] if len(shape) == 2 and shape[1] == 1 else shape
             feeds[given.name] = rng.uniform(-1, 1, shape).astype(np.float32)
     return feeds
 
