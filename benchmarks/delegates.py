@@ -14,6 +14,7 @@ import os
 import statistics
 import tempfile
 
+from _delegates_swap import swaps
 from _report import Report, Row, main
 
 from edgeml.runtime import Measurement, delegates, measure
@@ -38,6 +39,7 @@ def run(report: Report, args: argparse.Namespace) -> None:
             reference = measure(model, seconds=long, remember=False)
             tables(report, case, reference)
             regrets(report, case, model, reference, trials, short)
+    swaps(report, 10 if args.quick else 100)
 
 
 def tables(report: Report, case: str, found: Measurement) -> None:
