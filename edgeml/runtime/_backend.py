@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from edgeml.errors import DelegateError
 from edgeml.runtime._availability import Availability
@@ -72,6 +72,10 @@ class Backend(ABC):
         options: By name, the values that an option may have, or their type. All for ONNX models
             have ``dims``, sizes of free dimensions by name.
         packages: Distributions whose versions decide how fast it is.
+        engines: How what it compiles for a model can be kept: ``"context"``, the runtime writes
+            it as a model (EPContext); ``"folder"``, it keeps it itself, in the folder that
+            `attach` finds as ``delegate.options["cache"]``; None, there is nothing to keep.
+            Those that have some take ``cache=False``.
     """
 
     name: str
@@ -80,6 +84,7 @@ class Backend(ABC):
     formats: Collection[str] = ("onnx",)
     options: Mapping[str, tuple[Any, ...] | type] = _NONE
     packages: tuple[str, ...] = ()
+    engines: Literal["context", "folder"] | None = None
 
     @abstractmethod
     def available(self, device: str | None = None) -> Availability:
@@ -98,9 +103,20 @@ class Backend(ABC):
             The providers to open the session with; none where the options hold them.
         """
 
+    def wrap(self, session: Any, delegate: Delegate) -> Any:
+        """Return what is called in an ``onnxruntime.InferenceSession``'s place.
+
+        For delegates whose calls need more than a session that was opened on them.
+        """
+        return session
+
     def precision(self, delegate: Delegate) -> str:
         """Return what float32 models are calculated in: ``"fp32"``, ``"fp16"`` or ``"bf16"``."""
         return str(delegate.options.get("precision", "fp32"))
+
+    def keeps(self, delegate: Delegate) -> bool:
+        """Return whether what it compiles is kept for the next load."""
+        return self.engines is not None and bool(delegate.options.get("cache", True))
 
     def versions(self) -> dict[str, str]:
         """Return the versions of its packages that are installed."""
@@ -118,7 +134,11 @@ class Backend(ABC):
         Raises:
             DelegateError: an option is unknown, or has another value.
         """
-        known = {**self.options, **({"dims": dict} if "onnx" in self.formats else {})}
+        known = dict(self.options)
+        if "onnx" in self.formats:
+            known["dims"] = dict
+        if self.engines is not None:
+            known["cache"] = (True, False)
         for name, value in delegate.options.items():
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=1)

@@ -15,8 +15,7 @@ from edgeml._version import __version__
 from edgeml.platform import cache_dir, cores, cpu_name, machine
 from edgeml.runtime import _delegates
 from edgeml.runtime._backend import Delegate
-from edgeml.runtime._download import file_hash
-from edgeml.runtime._onnx_file import read_onnx
+from edgeml.runtime._cache import identity
 
 log = logging.getLogger("edgeml.runtime")
 
@@ -84,12 +83,5 @@ def _folder() -> Path:
 
 
 def _path(file: Path, threads: int) -> Path:
-    parts = [file_hash(file)]
-    if file.suffix != ".tflite":
-        with contextlib.suppress(ValueError):
-            # Weights beside the model may be gigabytes: their time stamp says enough.
-            for name in sorted(read_onnx(file, file.name).external):
-                stat = (file.parent / name).stat()
-                parts.append(f"{name} {stat.st_size} {stat.st_mtime_ns}")
-    digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    digest = hashlib.sha256("\n".join(identity(file)).encode()).hexdigest()
     return _folder() / f"{digest[:32]}-{threads}.json"

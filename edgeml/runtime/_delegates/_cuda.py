@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+from pathlib import Path
 from typing import Any
 
 from edgeml.runtime._availability import AVAILABLE, Availability, Reason
 from edgeml.runtime._backend import Backend, Delegate
 from edgeml.runtime._plugin import runtime
+
+_DRIVER = Path("/proc/driver/nvidia/version")
 
 
 class CUDA(Backend):
@@ -21,7 +25,7 @@ class CUDA(Backend):
     provider = "CUDAExecutionProvider"
     devices = {"0": "gpu"}  # noqa: RUF012
     options = {"precision": ("fp32", "tf32"), "memory_limit": int}  # noqa: RUF012
-    packages = ("onnxruntime-gpu",)
+    packages: tuple[str, ...] = ("onnxruntime-gpu",)
 
     def available(self, device: str | None = None) -> Availability:
         """Return whether it can be had on a device; see `Backend.available`."""
@@ -44,6 +48,13 @@ class CUDA(Backend):
         if "memory_limit" in delegate.options:
             settings["gpu_mem_limit"] = str(delegate.options["memory_limit"])
         return [(self.provider, settings)]
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions of its packages and of NVIDIA's driver; see `Backend.versions`."""
+        found = super().versions()
+        with contextlib.suppress(OSError, IndexError):
+            found["nvidia driver"] = _DRIVER.read_text(encoding="utf-8").splitlines()[0]
+        return found
 
     def has_device(self, device: str | None) -> bool:
         """Return whether a device may be asked for; see `Backend.has_device`."""

@@ -32,6 +32,7 @@ class OpenVINO(Plugin):
     options = {"precision": tuple(_HINTS)}  # noqa: RUF012
     packages = ("onnxruntime-ep-openvino", "onnxruntime-openvino")
     module = "onnxruntime_ep_openvino"
+    engines = "folder"
 
     def available(self, device: str | None = None) -> Availability:
         """Return whether it can be had on a device; see `Backend.available`."""
@@ -59,6 +60,8 @@ class OpenVINO(Plugin):
         properties = {"INFERENCE_NUM_THREADS": str(threads)} if device == "CPU" else {}
         if device != "NPU":
             properties["INFERENCE_PRECISION_HINT"] = _HINTS[self.precision(delegate)]
+        if folder := delegate.options.get("cache"):
+            properties["CACHE_DIR"] = folder
         settings = {"load_config": json.dumps({device: properties})}
         if self._is_built_in():
             return [(self.provider, {"device_type": device, **settings})]
@@ -67,6 +70,15 @@ class OpenVINO(Plugin):
     def precision(self, delegate: Delegate) -> str:
         """Return what it calculates in; see `Backend.precision`."""
         return "fp16" if delegate.device == "npu" else super().precision(delegate)
+
+    def keeps(self, delegate: Delegate) -> bool:
+        """Return whether what it compiles is kept; see `Backend.keeps`.
+
+        Not on the CPU, unless asked for: its build (1.24) writes a file there and cannot read it
+        back, so that loading only takes longer.
+        """
+        on_cpu = (delegate.device or "cpu") == "cpu"
+        return super().keeps(delegate) and (not on_cpu or "cache" in delegate.options)
 
     def is_on(self, entry: Any, device: str | None) -> bool:
         """Return whether a device of the runtime is the one asked for."""

@@ -28,6 +28,7 @@ class QNN(Plugin):
     options = {"mode": _MODES}  # noqa: RUF012
     packages = ("onnxruntime-qnn",)
     module = "onnxruntime_qnn"
+    engines = "context"
 
     def available(self, device: str | None = None) -> Availability:
         """Return whether it can be had on a device; see `Backend.available`."""

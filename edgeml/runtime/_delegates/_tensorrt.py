@@ -13,12 +13,15 @@ from edgeml.runtime._delegates._cuda import CUDA
 class TensorRT(CUDA):
     """An NVIDIA GPU with a compiled engine; what TensorRT does not take runs on CUDA.
 
-    `workspace` is the memory that compiling may use, in bytes.
+    `workspace` is the memory that compiling may use, in bytes. Fix free dimensions with
+    ``dims=``: what is compiled only when a shape is met is not kept for the next load.
     """
 
     name = "tensorrt"
     provider = "TensorrtExecutionProvider"
     options = {"precision": ("fp32", "fp16"), "workspace": int}  # noqa: RUF012
+    packages = ("onnxruntime-gpu", "tensorrt", "tensorrt-cu12", "tensorrt-cu13")
+    engines = "folder"
 
     def available(self, device: str | None = None) -> Availability:
         """Return whether it can be had on a device; see `Backend.available`."""
@@ -36,6 +39,13 @@ class TensorRT(CUDA):
             "device_id": device,
             "trt_fp16_enable": str(int(self.precision(delegate) == "fp16")),
         }
+        if folder := delegate.options.get("cache"):
+            settings |= {
+                "trt_engine_cache_enable": "1",
+                "trt_engine_cache_path": folder,
+                "trt_timing_cache_enable": "1",
+                "trt_timing_cache_path": folder,
+            }
         if "workspace" in delegate.options:
             settings["trt_max_workspace_size"] = str(delegate.options["workspace"])
         rest = CUDA().attach(options, Delegate("cuda", device), threads)
