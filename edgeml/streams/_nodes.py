@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("edgeml.streams")
 
+_LIMIT_CHECK = 0.1  # seconds until a source that waits for its turn hears of another limit
+
 
 class Outlet:
     """Where a node's items go: one edge, several (a tee), or the open end."""
@@ -144,12 +146,16 @@ class SourceNode(Node):
         self.ledger: SourceCounters = runner.source_ledger(source.name)
         self.stopping = False
         self._reading = False
+        self._period = 0  # ns between two items, at least
+        self._may_skip = False
+        self._next = 0  # monotonic ns at which the next item may pass
 
     async def work(self) -> None:
         """Read until the source ends, or is stopped."""
         while not self.stopping:
             self._reading = True
             try:
+                await self._wait_for_turn()
                 value = await anext(self.source)
             except StopAsyncIteration:
                 return
@@ -164,6 +170,9 @@ class SourceNode(Node):
     async def _pass_on(self, value: Any) -> None:
         now = time.monotonic_ns()
         self.ledger.arrived(now)
+        if self._period and not self._in_turn(now):
+            add_to(self.ledger.dropped, "limited")
+            return
         token = Token(value.arrived if type(value) is Sample else now, self.name)
         try:
             if not self.outlet.emit_nowait(value, token):
@@ -176,6 +185,26 @@ class SourceNode(Node):
         if edges and type(edges[0]) is Entrance:
             # A lossy entrance never makes us wait, and the others need their turn.
             await asyncio.sleep(0)
+
+    def limit(self, fps: float | None, *, may_skip: bool) -> None:
+        """Let at most so many items a second pass: skip the others, or read more slowly."""
+        self._period = 0 if fps is None else round(1e9 / fps)
+        self._may_skip = may_skip
+        self._next = 0
+
+    async def _wait_for_turn(self) -> None:
+        while self._period and not self._may_skip:
+            wait = (self._next - time.monotonic_ns()) / 1e9
+            if wait <= 0:
+                return
+            await asyncio.sleep(min(wait, _LIMIT_CHECK))  # the limit may change meanwhile
+
+    def _in_turn(self, now: int) -> bool:
+        if self._may_skip and now < self._next:
+            return False
+        # One that is late does not put off the next: the mean rate is what was asked for.
+        self._next = max(self._next + self._period, now)
+        return True
 
     def _stopped_while_reading(self) -> bool:
         return self.stopping

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
 from collections.abc import AsyncIterator
 from typing import Any
@@ -148,7 +149,7 @@ class Pipeline(Composable, Emitter):
             await asyncio.wait(tasks)
 
     def _running(self) -> Runner:
-        if self._runner is None or not self._runner.is_running:
+        if self._runner is None or not self.is_running:
             raise PipelineError(f"{self.name!r} is not running")
         return self._runner
 
@@ -269,7 +270,36 @@ class Pipeline(Composable, Emitter):
         there = ", ".join(step.name for node in nodes for step in node.steps)
         raise GraphError(f"swap: there is no stage {name!r}; expected one of {there or 'none'}")
 
+    def limit(self, source: str, fps: float | None) -> None:
+        """Let at most `fps` items a second of a source into the running pipeline.
+
+        A source that may lose items loses those in between, counted as ``"limited"``; one that
+        keeps every item is read more slowly.
+
+        Args:
+            source: Its name.
+            fps: Items a second, above 0; None takes the limit away.
+
+        Raises:
+            GraphError: there is no such source.
+            PipelineError: the pipeline is not running.
+        """
+        if fps is not None and not 0 < fps < math.inf:
+            raise ValueError(f"limit: fps must be a positive number, or None; received {fps!r}")
+        nodes = [node for node in self._running().nodes if isinstance(node, SourceNode)]
+        for node in nodes:
+            if node.name == source:
+                node.limit(fps, may_skip=Intent.of(node.source).lossy)
+                return
+        there = ", ".join(node.name for node in nodes)
+        raise GraphError(f"limit: there is no source {source!r}; expected one of {there}")
+
     # Figures
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it runs now, so that it can be changed."""
+        return self._runner is not None and self._runner.is_running
 
     def stats(self) -> Stats:
         """Return the figures so far."""

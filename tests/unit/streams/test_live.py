@@ -11,7 +11,14 @@ import time
 import numpy as np
 import pytest
 
-from edgeml.errors import DeviceLost, DeviceNotFound, DeviceTimeout, MediaError
+from edgeml.errors import (
+    DeviceLost,
+    DeviceNotFound,
+    DeviceTimeout,
+    GraphError,
+    MediaError,
+    PipelineError,
+)
 from edgeml.streams import (
     Backoff,
     BlockingSource,
@@ -496,3 +503,50 @@ async def test_samples_that_name_another_source_count_under_the_one_they_came_fr
     await pipeline.run()
     replay = pipeline.stats().sources["replay"]
     assert replay.in_ == 50 == replay.out + sum(replay.dropped.values())
+
+
+async def test_a_limit_lets_items_pass_at_its_rate():
+    """In turn means: as many as the rate allows, whatever the source's jitter."""
+    pipeline = Ticks(10**9, keep="freshest", name="ticks") | (lambda s: s)
+    running = asyncio.create_task(pipeline.run())
+    await pipeline.once("result")
+    with pytest.raises(GraphError, match="there is no source 'tick'; expected one of ticks"):
+        pipeline.limit("tick", 5)
+    with pytest.raises(ValueError, match="fps must be a positive number"):
+        pipeline.limit("ticks", 0)
+    pipeline.limit("ticks", 200.0)
+    times = [time.monotonic()]
+    for _ in range(10):
+        await pipeline.once("result")
+        times.append(time.monotonic())
+    assert times[-1] - times[1] >= 5 / 200  # some were on their way already
+    assert pipeline.stats().sources["ticks"].dropped["limited"] > 0
+    pipeline.limit("ticks", None)
+    limited = pipeline.stats().sources["ticks"].dropped["limited"]
+    for _ in range(10):
+        await pipeline.once("result")
+    assert pipeline.stats().sources["ticks"].dropped["limited"] == limited
+    await pipeline.drain()
+    await running
+    with pytest.raises(PipelineError, match="is not running"):
+        pipeline.limit("ticks", 5)
+
+
+async def test_a_limit_slows_a_source_that_keeps_every_item():
+    pipeline = Ticks(10**9, keep="every", name="ticks") | (lambda s: s)
+    seen = []
+    pipeline.on("result", lambda s: seen.append(s.seq))
+    running = asyncio.create_task(pipeline.run())
+    await pipeline.once("result")
+    pipeline.limit("ticks", 1.0)
+    pipeline.limit("ticks", 500.0)
+    for _ in range(10):
+        await pipeline.once("result")
+    pipeline.limit("ticks", 0.001)
+    pipeline.limit("ticks", None)
+    await pipeline.once("result")
+    pipeline.limit("ticks", 0.001)  # it ends all the same
+    await pipeline.drain()
+    await running
+    assert seen == list(range(len(seen)))
+    assert pipeline.stats().sources["ticks"].dropped == {}
