@@ -25,6 +25,7 @@ COMMANDS = {
     "inspect": "show a model's inputs, outputs, metadata, size and operators",
     "optimize": "shrink a model, and prove that it keeps its promise",
     "plot": "draw training curves, predictions, and the inside of a model",
+    "service": "set an app.toml up as a service of systemd, for its board",
 }
 
 USAGE_ERROR = 2

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from edgeml.cli._lines import line_of
+from edgeml.cli._notify import reporter_of
 from edgeml.cli._output import print_json
 from edgeml.cli._summary import print_summary, summary_of
 from edgeml.cli._supervise import supervise
@@ -75,10 +76,14 @@ class Player:
     async def run(self, seconds: float | None) -> int | None:
         """Run the app; return the signal that ended it, if one did."""
         shown: AbstractContextManager[Any] = self._view or nullcontext()
+        reporter = reporter_of(self.app)
         with shown:
             others = [asyncio.create_task(other()) for other in self.beside]
+            on_stop = (lambda: None) if reporter is None else reporter.stopping
+            if reporter is not None:
+                others.append(asyncio.create_task(reporter.report()))
             try:
-                ended_by = await supervise(self.app, seconds=seconds)
+                ended_by = await supervise(self.app, seconds=seconds, on_stop=on_stop)
             finally:
                 for other in others:
                     other.cancel()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,7 +16,13 @@ log = logging.getLogger("edgeml.cli")
 GRACE = 10.0  # seconds that what is on its way may take to arrive after the sources were stopped
 
 
-async def supervise(app: App, *, seconds: float | None, grace: float = GRACE) -> int | None:
+async def supervise(
+    app: App,
+    *,
+    seconds: float | None,
+    grace: float = GRACE,
+    on_stop: Callable[[], None] = lambda: None,
+) -> int | None:
     """Run an app to its end, for some seconds, or until a signal; return that signal.
 
     The first Ctrl-C or SIGTERM stops the sources and lets what is on its way arrive; a
@@ -25,6 +32,7 @@ async def supervise(app: App, *, seconds: float | None, grace: float = GRACE) ->
         app: What to run.
         seconds: How long, from when all models are loaded; None is until its sources end.
         grace: Longest time to drain, seconds; then it is cancelled.
+        on_stop: Called once when the end begins, before what is on its way arrives.
 
     Raises:
         EdgeMLError: the app failed.
@@ -52,6 +60,7 @@ async def supervise(app: App, *, seconds: float | None, grace: float = GRACE) ->
         ends.append(asyncio.create_task(_after(opened, seconds)))
     try:
         await asyncio.wait([running, *ends], return_when=asyncio.FIRST_COMPLETED)
+        on_stop()
         if not running.done():
             await _drain(app, running, grace)
         if not running.cancelled():

@@ -31,6 +31,12 @@ def test_package_is_a_link_to_the_folder_at_the_top(name):
     assert (link / "__init__.py").samefile(ROOT / name / "__init__.py")
 
 
+def test_the_boards_files_are_a_link_to_the_folder_at_the_top():
+    link = ROOT / "edgeml" / "firmware_configs"
+    assert os.readlink(link) == "../firmware_configs"
+    assert (link / "x86-64" / "board.toml").is_file()
+
+
 @pytest.mark.parametrize("name", LINKED)
 def test_import_by_the_name_of_the_folder_is_refused_with_the_right_name(name):
     done = python(f"import {name}", cwd=ROOT)
