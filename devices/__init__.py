@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from edgeml.devices._discover import DeviceInfo as DeviceInfo
     from edgeml.devices._discover import discover as discover
     from edgeml.devices._fix import Fix as Fix
+    from edgeml.devices._governor import Governor as Governor
+    from edgeml.devices._governor import GovernorStep as GovernorStep
     from edgeml.devices._gpio import GPIO as GPIO
     from edgeml.devices._gps import GPS as GPS
     from edgeml.devices._iio import IIO as IIO
@@ -48,6 +50,8 @@ __all__ = [
     "Clock",
     "DeviceInfo",
     "Fix",
+    "Governor",
+    "GovernorStep",
     "Hwmon",
     "Microphone",
     "Reading",
@@ -71,6 +75,8 @@ _MODULES = {
     "Fix": "_fix",
     "GPIO": "_gpio",
     "GPS": "_gps",
+    "Governor": "_governor",
+    "GovernorStep": "_governor",
     "Hwmon": "_thermal",
     "IIO": "_iio",
     "Microphone": "_microphone",

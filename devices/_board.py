@@ -10,7 +10,14 @@ from typing import Any
 
 from edgeml.devices._board_files import text
 from edgeml.devices._board_parts import Accelerator, accelerators
-from edgeml.devices._board_state import Clock, clocks, power_mode, temperatures, throttled
+from edgeml.devices._board_state import (
+    Clock,
+    clocks,
+    power_mode,
+    temperatures,
+    throttled,
+    throttles_at,
+)
 from edgeml.platform import machine
 
 # Compatible string of the device tree: what configuration files call the board.
@@ -53,6 +60,8 @@ class Board:
         accelerators: What it can calculate on beside the CPU.
         clocks: Of the groups of cores.
         temperatures: °C by the name of the sensor.
+        throttles_at: °C at which the heat begins to slow it down, by the name of the sensor;
+            without those of which the board does not say it.
         throttled: Why it is slower now than it could be, in words; empty when it is not.
         power_mode: Name of the mode that limits its power; None when there is none.
     """
@@ -65,6 +74,7 @@ class Board:
     accelerators: tuple[Accelerator, ...]
     clocks: tuple[Clock, ...]
     temperatures: dict[str, float]
+    throttles_at: dict[str, float]
     throttled: tuple[str, ...]
     power_mode: str | None
 
@@ -97,6 +107,7 @@ def board(root: str | os.PathLike[str] = "/") -> Board:
         accelerators=tuple(accelerators(place)),
         clocks=tuple(clocks(place)),
         temperatures=temperatures(place),
+        throttles_at=throttles_at(place),
         throttled=tuple(throttled(place)),
         power_mode=power_mode(place),
     )

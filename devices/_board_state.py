@@ -21,6 +21,9 @@ _THROTTLED = {
     3: "the soft temperature limit is reached",
 }
 
+# °C. Source: Raspberry Pi documentation, "Thermal control" and temp_soft_limit of config.txt.
+_PI_LIMIT, _PI_3_PLUS_LIMIT = 80.0, 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class Clock:
@@ -68,6 +71,35 @@ def temperatures(root: Path) -> dict[str, float]:
         except DeviceError:  # the zone of a part that is off
             continue
     return found
+
+
+def throttles_at(root: Path) -> dict[str, float]:
+    """Return the °C at which the heat begins to slow the board down, by the thermal zone.
+
+    It is the zone's lowest passive trip point; a Raspberry Pi's firmware has limits of its own.
+    """
+    firmware = _firmware_limit(root)
+    found = {}
+    for channel in thermal_channels(root / "sys/class/thermal"):
+        folder = channel.path.parent
+        trips = [
+            degrees / 1000
+            for kind in folder.glob("trip_point_*_type")
+            if text(kind) == "passive"
+            and (degrees := number(kind.with_name(kind.name.replace("_type", "_temp"))))
+            and degrees > 0  # a trip point that is off
+        ]
+        trips += [firmware] if firmware is not None else []
+        if trips:
+            found[channel.name] = min(trips)
+    return found
+
+
+def _firmware_limit(root: Path) -> float | None:
+    compatible = text(root / "proc/device-tree/compatible").split("\0")
+    if any(c.startswith("raspberrypi,3-model-") and c.endswith("-plus") for c in compatible):
+        return _PI_3_PLUS_LIMIT
+    return _PI_LIMIT if any(c.startswith("raspberrypi,") for c in compatible) else None
 
 
 def throttled(root: Path) -> Iterator[str]:
