@@ -1,5 +1,6 @@
 """Teach a device new things on its live stream: examples in, a checked model out."""
 
+from edgeml.personalize._anomaly import NormalModel, NormalReport, learn_normal
 from edgeml.personalize._backbone import Backbone
 from edgeml.personalize._candidate import Candidate, TrainReport
 from edgeml.personalize._choose import choose
@@ -22,10 +23,13 @@ __all__ = [
     "HeldOut",
     "Learner",
     "NearestMean",
+    "NormalModel",
+    "NormalReport",
     "Progress",
     "Softmax",
     "Store",
     "TrainReport",
     "Version",
     "choose",
+    "learn_normal",
 ]

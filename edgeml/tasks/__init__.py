@@ -1,6 +1,7 @@
 """Models that speak the user's language: stages with typed results."""
 
 from edgeml.tasks._activity import ActivityRecognizer
+from edgeml.tasks._anomaly import Anomaly, AnomalyDetector
 from edgeml.tasks._classify import ImageClassifier
 from edgeml.tasks._decoders import Candidates, Decoder
 from edgeml.tasks._detect import ObjectDetector
@@ -26,6 +27,8 @@ from edgeml.tasks._wake import WakeWord
 __all__ = [
     "Activity",
     "ActivityRecognizer",
+    "Anomaly",
+    "AnomalyDetector",
     "Box",
     "Candidates",
     "Changed",
