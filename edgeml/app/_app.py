@@ -13,8 +13,11 @@ from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
+from edgeml.app._commands import Commands
 from edgeml.app._config import AppConfig, read_config
 from edgeml.app._construct import call, construct
+from edgeml.app._mqtt import COMMANDS_KEY
+from edgeml.app._personal import Personal
 from edgeml.app._report import Report
 from edgeml.errors import PipelineError
 from edgeml.events import Broker, EmbeddedBroker, Event, MqttSink
@@ -59,6 +62,7 @@ class App:
         self._sources: list[Source[Any]] = []
         self._sink: MqttSink | None = None
         self._embedded: EmbeddedBroker | None = None
+        self._commands: Commands | None = None
         self._listeners: list[Listener] = []
         self._lock = threading.Lock()
         self._task: asyncio.Task[Any] | None = None
@@ -90,6 +94,7 @@ class App:
         stages = {task.name: construct(config.document, task) for task in config.tasks.values()}
         if config.mqtt is not None and broker is not None:
             self._sink = config.mqtt.sink(self.name, self._outputs(stages), broker)
+            self._commands = self._listening(stages, broker)
         chains = []
         for table in config.sources.values():
             own: dict[str, Any] = {}
@@ -100,6 +105,18 @@ class App:
             chains.append(Chain([source, *self._followers(table.name, "", stages)]))
         self.pipeline = Pipeline(*chains, name=config.name)
         return self.pipeline
+
+    def _listening(self, stages: Mapping[str, Any], broker: Broker) -> Commands | None:
+        """Return what takes commands, where the config allows any."""
+        mqtt = self.config.mqtt
+        if mqtt is None or mqtt.commands is None:
+            return None
+        taught = {name: stage for name, stage in stages.items() if isinstance(stage, Personal)}
+        if not taught:
+            raise self.config.document.error(
+                COMMANDS_KEY, 'there is no task with type = "personal" to take commands'
+            )
+        return Commands(mqtt.commands.filled(mqtt.prefix(self.name), self.name), broker, taught)
 
     def _broker(self) -> Broker | None:
         """Return where the broker is; make the embedded one if that is it."""
@@ -159,6 +176,8 @@ class App:
             async with AsyncExitStack() as stack:
                 if self._embedded is not None:
                     await stack.enter_async_context(self._embedded)
+                if self._commands is not None:
+                    await stack.enter_async_context(self._commands)
                 await pipeline.run()
         except asyncio.CancelledError:
             if not (self._stop_asked.is_set() and self._is_opening() and self._task):

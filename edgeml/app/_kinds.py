@@ -60,6 +60,7 @@ TASKS = {
     "face-detector": Kind("edgeml.tasks", "FaceDetector", takes=PICTURES),
     "image-classifier": Kind("edgeml.tasks", "ImageClassifier", takes=PICTURES),
     "object-detector": Kind("edgeml.tasks", "ObjectDetector", takes=PICTURES),
+    "personal": Kind("edgeml.app._personal", "Personal", takes=ANYTHING),
     "python": Kind("edgeml.app._python", "python_stage", takes=ANYTHING),
     "voice-activity": Kind("edgeml.tasks", "VoiceActivity", takes=SOUND),
     "wake-word": Kind("edgeml.tasks", "WakeWord", takes=SOUND),

@@ -24,6 +24,7 @@ COMMANDS = {
     "evaluate": "say how good a model is: with intervals, by slice, against common sense",
     "inspect": "show a model's inputs, outputs, metadata, size and operators",
     "optimize": "shrink a model, and prove that it keeps its promise",
+    "teach": "show an app's task new classes, train, accept, take back",
     "plot": "draw training curves, predictions, and the inside of a model",
     "service": "set an app.toml up as a service of systemd, for its board",
 }

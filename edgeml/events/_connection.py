@@ -97,8 +97,11 @@ class Broker:
         *,
         role: str = "",
         inbox: Callable[..., Any] | None = None,
+        **more: Any,
     ) -> Any:
         """Return an `aiomqtt.Client`, not connected yet; `connect` makes and connects one.
+
+        `more` are keywords of that class.
 
         Raises:
             ConfigError: a certificate file cannot be read.
@@ -117,6 +120,7 @@ class Broker:
             timeout=max(10.0, self.keepalive / 2),
             queue_type=inbox,
             logger=_paho_log,
+            **more,
         )
 
     def _context(self) -> ssl.SSLContext:
@@ -141,6 +145,7 @@ class Broker:
         *,
         role: str = "",
         inbox: Callable[..., Any] | None = None,
+        **more: Any,
     ) -> AsyncIterator[Connection]:
         """Connect, and disconnect after the body.
 
@@ -151,13 +156,14 @@ class Broker:
             will: Topic and payload that the broker publishes, retained, when we are lost.
             role: Added to the client id, if there is one.
             inbox: Makes the queue for what arrives.
+            **more: Keywords of `aiomqtt.Client`.
 
         Raises:
             PublishError: the broker is not there, refused us, or is gone; `refused` tells.
             ConfigError: a certificate file cannot be read.
         """
         aiomqtt = require("aiomqtt", extra="mqtt", purpose="MQTT")
-        connection = Connection(self.client(will, role=role, inbox=inbox))
+        connection = Connection(self.client(will, role=role, inbox=inbox, **more))
         try:
             await connection.open()
             yield connection

@@ -1,0 +1,216 @@
+"""The task ``personal``: classes that are taught on the device, as a stage of an app."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from edgeml.app._windows import Grid, Windows
+from edgeml.errors import PipelineError, StoreError
+from edgeml.streams import Sample, Stage
+
+if TYPE_CHECKING:
+    from edgeml.events import Output
+    from edgeml.personalize import Learner
+
+Method = Literal["auto", "nearest-mean", "knn", "bias", "linear", "mlp"]
+_RUNNING = "running"  # a file in the store's folder; who holds its lock runs an app
+
+
+class Personal(Stage):
+    """Tells classes apart that are taught while it runs: an `edgeml.personalize.Learner`.
+
+    Readings and sound are cut into windows, as the backbone's metadata describe them. Before the
+    first head is accepted, everything is ``"unknown"``.
+
+    Args:
+        model: The backbone: path, URL or ``"edgeml:NAME"``.
+        store: Folder of the examples and heads.
+        method: How a head is made of examples.
+        features: Name of the value in the model that has the features.
+        delegate: As for `edgeml.load`.
+        threads: Of one inference.
+        budget: Bytes that the store may take.
+        keep: Share of the known examples that may not be turned away as unknown.
+        duplicate: Cosine of features above which two samples are the same.
+        keep_raw: Whether samples are kept too, to make features of another backbone from them.
+        reembed: Whether features of another backbone in the store are made anew from raw samples.
+        **options: As for `Stage`: name, concurrency, on_error, timeout.
+    """
+
+    def __init__(
+        self, model: str, *, store: str, method: Method = "auto", features: str | None = None,
+        delegate: str = "auto", threads: int = 1, budget: int = 64 << 20, keep: float = 0.95,
+        duplicate: float = 0.9999, keep_raw: bool = False, reembed: bool = False, **options: Any,
+    ) -> None:  # fmt: skip
+        super().__init__(**options)
+        from edgeml.personalize._tables import check_budget
+
+        self.folder = Path(store)
+        self.model = model
+        self._backbone = {"features": features, "delegate": delegate, "threads": threads}
+        self._budget = check_budget(budget)
+        self._learning = {"method": method, "keep": keep, "duplicate": duplicate,
+                          "keep_raw": keep_raw, "reembed": reembed}  # fmt: skip
+        self._learner: Learner | None = None
+        self._windows: Windows | None = None
+        self._taps: tuple[Tap, ...] = ()
+        self._lock = -1
+
+    def open(self) -> None:
+        """Load what is needed, and say to other processes that an app uses the store.
+
+        Raises:
+            EdgeMLError: see `load`.
+        """
+        import fcntl
+
+        self.load()
+        if self._lock < 0:
+            self._lock = os.open(self.folder / _RUNNING, os.O_CREAT | os.O_RDWR, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_SH)
+
+    def load(self) -> None:
+        """Load the backbone and the head in use; does nothing when that is done.
+
+        Raises:
+            ModelError: the backbone cannot be loaded.
+            StoreError: the store is of another backbone, cannot be made, or is damaged.
+        """
+        from edgeml.personalize import Backbone, Learner, Store
+
+        if self._learner is not None:
+            return
+        backbone = Backbone(self.model, **self._backbone)  # type: ignore[arg-type]
+        try:
+            grid = Grid.of(backbone._spec, backbone._session.inputs[0].shape)
+            self._windows = None if grid is None else Windows(grid)
+            store = Store(self.folder, budget=self._budget)
+            try:
+                self._learner = Learner(backbone, store=store, name=self.name, **self._learning)  # type: ignore[arg-type]
+            except BaseException:
+                store.close()
+                raise
+        except BaseException:
+            backbone.close()
+            raise
+
+    @property
+    def learner(self) -> Learner:
+        """What learns.
+
+        Raises:
+            PipelineError: the task has not been opened yet, or was closed.
+        """
+        if self._learner is None:
+            raise PipelineError(f"{self.name} is not running yet: try again in a moment")
+        return self._learner
+
+    def aclose(self) -> None:
+        """Close the store and the backbone; idempotent."""
+        learner, self._learner = self._learner, None
+        for tap in self._taps:
+            tap.end()
+        if learner is not None:
+            learner.backbone.close()
+            learner.store.close()
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def __call__(self, item: Any) -> Any:
+        """Return what a sample is; of readings and sound, what each window is."""
+        if self._windows is None or not isinstance(item, Sample):
+            return self._tell(item)
+        return self._each(item)
+
+    def _each(self, sample: Sample[Any]) -> Iterator[Any]:
+        assert self._windows is not None
+        for window in self._windows(sample):
+            yield self._tell(window)
+
+    def _tell(self, item: Any) -> Any:
+        for tap in self._taps:
+            tap.put(item)
+        return self.learner(item)
+
+    def tap(self) -> Tap:
+        """Return a stream of the samples as the learner gets them, for use on this loop."""
+        found = Tap(self)
+        self._taps = (*self._taps, found)
+        return found
+
+    def outputs(self) -> Sequence[Output]:
+        """Return what the task publishes, for discovery."""
+        from edgeml.events import Output
+
+        return (
+            Output("Label", "sensor", "{{ value_json.data.label }}"),
+            Output("Score", "sensor", "{{ (value_json.data.score * 100) | round(1) }}", unit="%"),
+        )
+
+
+class Tap:
+    """The samples that a running task gets, the newest of them; ends with the task."""
+
+    def __init__(self, task: Personal) -> None:
+        self._task = task
+        self._loop = asyncio.get_running_loop()
+        self._queue: asyncio.Queue[Any] = asyncio.Queue()
+
+    def put(self, item: Any) -> None:
+        """Hand a sample over; any thread."""
+        self._loop.call_soon_threadsafe(self._put, item)
+
+    def end(self) -> None:
+        """Say that there are no more; any thread."""
+        self._loop.call_soon_threadsafe(self._put, _End)
+
+    def _put(self, item: Any) -> None:
+        while not self._queue.empty():  # nobody has taken the one before: the newest counts
+            self._queue.get_nowait()
+        self._queue.put_nowait(item)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        item = await self._queue.get()
+        if item is _End:
+            raise StopAsyncIteration
+        return item
+
+    async def aclose(self) -> None:
+        """Take no more."""
+        self._task._taps = tuple(t for t in self._task._taps if t is not self)
+
+
+class _End:
+    """What comes after the last sample."""
+
+
+def is_held(folder: Path) -> bool:
+    """Return whether a running app uses a store.
+
+    Raises:
+        StoreError: the folder cannot be read.
+    """
+    import fcntl
+
+    try:
+        file = os.open(folder / _RUNNING, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise StoreError(f"{folder}: cannot be read: {error.strerror}") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(file)
