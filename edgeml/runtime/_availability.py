@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import glob
+import grp
+import os
+import stat
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -16,6 +21,7 @@ class Reason(StrEnum):
     WRONG_VERSION = "wrong version"
     BROKEN = "broken"
     NO_DEVICE = "no device"
+    NO_PERMISSION = "no permission"
     WRONG_FORMAT = "wrong format"
 
 
@@ -49,3 +55,31 @@ class Availability:
 
 
 AVAILABLE = Availability(Reason.AVAILABLE)
+
+
+def barred(patterns: Iterable[str]) -> Availability | None:
+    """Return why device nodes cannot be opened; None when one can, or there is none.
+
+    Args:
+        patterns: Of their paths, such as ``"/dev/dri/renderD*"``.
+    """
+    nodes = sorted(node for pattern in patterns for node in glob.glob(pattern))
+    if not nodes or any(os.access(node, os.R_OK | os.W_OK) for node in nodes):
+        return None
+    node = nodes[0]
+    status = os.stat(node)
+    if status.st_gid == 0 or not status.st_mode & stat.S_IWGRP:
+        return Availability(
+            Reason.NO_PERMISSION,
+            f"no permission for {node}, which only root may open",
+            'a udev rule that gives it GROUP="render", MODE="0660"',
+        )
+    try:
+        group = grp.getgrgid(status.st_gid).gr_name
+    except KeyError:
+        group = str(status.st_gid)
+    return Availability(
+        Reason.NO_PERMISSION,
+        f"no permission for {node}, which is for the group {group}",
+        f"sudo usermod -aG {group} $USER, then log in again",
+    )

@@ -72,6 +72,9 @@ class Backend(ABC):
         options: By name, the values that an option may have, or their type. All for ONNX models
             have ``dims``, sizes of free dimensions by name.
         packages: Distributions whose versions decide how fast it is.
+        nodes: By device, patterns of the device nodes that it opens, such as
+            ``("/dev/dri/renderD*",)``: where they are and may not be opened, that is why it
+            cannot be had.
         engines: How what it compiles for a model can be kept: ``"context"``, the runtime writes
             it as a model (EPContext); ``"folder"``, it keeps it itself, in the folder that
             `attach` finds as ``delegate.options["cache"]``; None, there is nothing to keep.
@@ -84,6 +87,7 @@ class Backend(ABC):
     formats: Collection[str] = ("onnx",)
     options: Mapping[str, tuple[Any, ...] | type] = _NONE
     packages: tuple[str, ...] = ()
+    nodes: Mapping[str, tuple[str, ...]] = _NONE
     engines: Literal["context", "folder"] | None = None
 
     @abstractmethod

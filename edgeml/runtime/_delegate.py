@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from edgeml.errors import DelegateError
 from edgeml.runtime import _delegates
-from edgeml.runtime._availability import AVAILABLE, Availability, Reason
+from edgeml.runtime._availability import AVAILABLE, Availability, Reason, barred
 from edgeml.runtime._backend import Backend, Delegate
 
 log = logging.getLogger("edgeml.runtime")
@@ -154,7 +154,17 @@ def availability(entry: Delegate, model_format: str = "onnx") -> Availability:
         return Availability(
             Reason.NO_DEVICE, f"it has no device {entry.device!r}; its devices: {devices}"
         )
-    return backend.available(entry.device)
+    return _permitted(backend, entry.device)
+
+
+def _permitted(backend: Backend, device: str | None) -> Availability:
+    """Return whether a delegate can be had; without permission none of its devices is found."""
+    found = backend.available(device)
+    if found.reason in (Reason.NOT_INSTALLED, Reason.WRONG_VERSION):
+        return found
+    nodes = backend.nodes.get(device or next(iter(backend.devices), ""), ())
+    why = barred(nodes)
+    return found if why is None else why
 
 
 def available(delegate: str | Delegate) -> Availability:
@@ -193,5 +203,5 @@ def delegates() -> dict[str, Availability]:
     for entry in every():
         backend = _delegates.find(entry.name)
         if backend is not None:
-            found[str(entry)] = backend.available(entry.device)
+            found[str(entry)] = _permitted(backend, entry.device)
     return found

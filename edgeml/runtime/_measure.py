@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +28,9 @@ _CHECKS = 4  # sets of random inputs to compare outputs with
 _WARM = 3  # calls
 _SLICE = 0.02  # seconds that each delegate has its turn
 _ROUNDS = 7  # at least
+_REGRET = 1.03  # how much faster another may be than the winner, at most
+_SURE = 2.33  # standard deviations: 99%, one-sided
+_PATIENCE = 4  # times the seconds for timing, while that is not sure
 
 
 @dataclass(frozen=True)
@@ -112,8 +116,9 @@ def measure(
     """Time a model on delegates, check their outputs, and remember the fastest that is right.
 
     Each is warmed up; calls are timed in turns, so that a clock that changes or a busy moment
-    meets all alike. Outputs are compared with the CPU's with a tolerance by precision: one
-    whose outputs are off never wins. Neither does a simulator, which is not timed.
+    meets all alike, until it is sure (99%) that no other is more than 3% faster than the
+    winner. Outputs are compared with the CPU's with a tolerance by precision: one whose outputs
+    are off never wins. Neither does a simulator, which is not timed.
 
     Args:
         path: As for `load`.
@@ -121,7 +126,7 @@ def measure(
         inputs: What to run; None is random numbers, with free dimensions of 1. Give real data
             where random numbers mean nothing to the model.
         threads: Of one call; None is all cores. Winners are kept by the number of threads.
-        seconds: Time for timing, in all.
+        seconds: Time for timing, in all; up to four times that while the fastest is not sure.
         remember: Whether ``"auto"`` shall take the winner for this model on this device, until
             the device or a version changes.
 
@@ -209,26 +214,29 @@ def _open(
     if not found:
         return MeasuredDelegate(delegate, str(found))
     before, began = resident(), time.perf_counter()
+    session = None
     try:
         session = load(file, delegate, threads)
         call = _callable(session, _sets(session, inputs)[0])
         for _ in range(_WARM):
             call(_sets(session, inputs)[0])
+        row: dict[str, Any] = {
+            "delegate": delegate,
+            "problem": None,
+            "load_ms": (time.perf_counter() - began) * 1e3,
+            "memory": max(resident() - before, 0),
+            "on_cpu": sum(node.delegate == CPU for node in session.placement()),
+        }
+        if reference is not None:
+            row |= _checked(reference.session, session, delegate, inputs)
     except (DelegateError, ModelError) as error:
+        if session is not None:
+            session.close()
         if reference is None:
             raise
         return MeasuredDelegate(delegate, str(error))
-    row: dict[str, Any] = {
-        "delegate": delegate,
-        "problem": None,
-        "load_ms": (time.perf_counter() - began) * 1e3,
-        "memory": max(resident() - before, 0),
-        "on_cpu": sum(node.delegate == CPU for node in session.placement()),
-    }
-    if reference is not None:
-        row |= _checked(reference.session, session, delegate, inputs)
-        if found.reason is Reason.SIMULATED and row["problem"] is None:
-            row["problem"] = "a simulator: its outputs are right, its time says nothing"
+    if found.reason is Reason.SIMULATED and row["problem"] is None:
+        row["problem"] = "a simulator: its outputs are right, its time says nothing"
     return _Candidate(row, session, call)
 
 
@@ -281,28 +289,65 @@ def _callable(session: Session, inputs: Any) -> Callable[[Any], Any]:
 
 def _time(candidates: Sequence[_Candidate], inputs: Any, seconds: float) -> None:
     """Time calls in rounds, in which each candidate has its turn; the order goes round."""
-    end, done = time.monotonic() + seconds, 0
-    while done < _ROUNDS or time.monotonic() < end:
-        for k in range(len(candidates)):
-            candidate = candidates[(k + done) % len(candidates)]
-            times: list[float] = []
-            candidate.call(inputs)  # what ran in between had the caches and the threads
-            turn_ends = time.perf_counter() + _SLICE
-            while not times or time.perf_counter() < turn_ends:
-                began = time.perf_counter()
-                candidate.call(inputs)
-                times.append(time.perf_counter() - began)
-            candidate.rounds.append(float(np.median(times)) * 1e3)
-            candidate.calls += len(times)
+    racing, began, done = list(candidates), time.monotonic(), 0
+    while True:
+        for k in range(len(racing)):
+            _turn(racing[(k + done) % len(racing)], inputs, candidates[0])
+        racing = [candidate for candidate in racing if candidate.row["problem"] is None]
         done += 1
+        spent = time.monotonic() - began
+        if (
+            done >= _ROUNDS
+            and spent >= seconds
+            and (_is_sure(racing) or spent > _PATIENCE * seconds)
+        ):
+            return
+
+
+def _turn(candidate: _Candidate, inputs: Any, reference: _Candidate) -> None:
+    times: list[float] = []
+    try:
+        candidate.call(inputs)  # what ran in between had the caches and the threads
+        turn_ends = time.perf_counter() + _SLICE
+        while not times or time.perf_counter() < turn_ends:
+            began = time.perf_counter()
+            candidate.call(inputs)
+            times.append(time.perf_counter() - began)
+    except (DelegateError, ModelError) as error:
+        if candidate is reference:
+            raise
+        candidate.row["problem"] = f"it failed while it was timed: {error}"
+        return
+    candidate.rounds.append(float(np.median(times)) * 1e3)
+    candidate.calls += len(times)
+
+
+def _is_sure(racing: Sequence[_Candidate]) -> bool:
+    """Return whether no other can be much faster than the one that leads.
+
+    By rounds, which are pairs: the one-sided confidence bound of the median of their ratios,
+    from order statistics, so that busy moments do not count more than others.
+    """
+    leader = min(racing, key=lambda candidate: _relative(candidate, racing[0]))
+    for candidate in racing:
+        ratios = np.sort(np.divide(candidate.rounds, leader.rounds))
+        rank = int(len(ratios) / 2 - _SURE * math.sqrt(len(ratios)) / 2)
+        if candidate is not leader and ratios[max(rank - 1, 0)] < 1 / _REGRET:
+            return False
+    return True
+
+
+def _relative(candidate: _Candidate, reference: _Candidate) -> float:
+    """Return the median of the rounds' ratios to the reference; less is faster."""
+    return float(np.median(np.divide(candidate.rounds, reference.rounds)))
 
 
 def _finished(candidate: _Candidate, reference: _Candidate) -> MeasuredDelegate:
     row: Mapping[str, Any] = candidate.row
-    if not candidate.rounds:
+    if not candidate.rounds or row["problem"] is not None:
         return MeasuredDelegate(**row)
     low, median, high = np.percentile(candidate.rounds, [25, 50, 75]).tolist()
-    speedup = float(np.median(np.divide(reference.rounds, candidate.rounds)))
+    speedup = 1 / _relative(candidate, reference)
     return MeasuredDelegate(
         **row, median_ms=median, spread_ms=(low, high), speedup=speedup, calls=candidate.calls
     )

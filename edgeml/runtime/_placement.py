@@ -13,6 +13,9 @@ CPU = "CPUExecutionProvider"
 _HEAVY = ("Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul", "ConvTranspose")
 
 
+_LITTLE = 0.02  # of the time
+
+
 @dataclass(frozen=True)
 class PlacedNode:
     """Where a node of the model runs.
@@ -22,7 +25,8 @@ class PlacedNode:
         op: Its operator, such as ``"Conv"``; of a fused node, its kernel.
         delegate: What runs it, such as ``"CPUExecutionProvider"``.
         kernel: With ``profile=True``, what ran, such as ``"QLinearConv"``.
-        precision: With ``profile=True``, dtype of its first input.
+        precision: With ``profile=True``, dtype of its first input; of what a delegate runs that
+            calculates float32 models in less, that, such as ``"fp16"``.
         share: With ``profile=True``, its part of the time of all nodes, 0 to 1.
     """
 
@@ -150,6 +154,8 @@ def advise(placement: Placement, delegate: str, provider: str, free: Sequence[st
     if not profiled:
         return f"{_named(ops)} stay on the CPU; placement(profile=True) tells what time they take."
     share = sum(node.share or 0 for node in left)
+    if share < _LITTLE:
+        return f"{_named(ops)} stay on the CPU for {share:.1%} of the time: nothing to gain there."
     return (
         f"{_named(ops)} keep {share:.0%} of the time on the CPU, in {placement.partitions} "
         f"partitions; export the model with operators that {delegate} takes instead."

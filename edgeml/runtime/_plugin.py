@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from typing import Any
 
 from edgeml._require import require
 from edgeml.errors import DelegateError
 from edgeml.runtime._availability import AVAILABLE, Availability, Reason
 from edgeml.runtime._backend import Backend, Delegate
+from edgeml.runtime._errors import reason
 
 
 class Plugin(Backend):
@@ -41,8 +43,8 @@ class Plugin(Backend):
             found = self.found(device)
         except Exception as error:  # whatever a driver raises
             return Availability(
-                Reason.BROKEN,
-                f"onnxruntime {ort.__version__} cannot load it: {' '.join(str(error).split())}",
+                Reason.WRONG_VERSION if re.search(r"\bAPI\b", str(error)) else Reason.BROKEN,
+                f"onnxruntime {ort.__version__} cannot load it: {reason(error)}",
                 f"pip install --upgrade onnxruntime {self.packages[0]}",
             )
         return AVAILABLE if found else self.without_device(device)

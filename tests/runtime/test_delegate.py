@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import os
 import sys
 from types import SimpleNamespace
 
@@ -295,9 +296,20 @@ def test_a_plugin_that_cannot_be_registered_says_why(ort, backend):
 
     ort.register_execution_provider_library = register
     found = backend().available()
-    assert found.reason is Reason.BROKEN
+    assert found.reason is Reason.WRONG_VERSION
     assert "cannot load it: expected API version 27, received 23" in found.detail
     assert "pip install --upgrade onnxruntime" in found.fix
+
+
+def test_a_plugin_whose_library_is_broken_says_why(ort):
+    def register(name, path):
+        raise RuntimeError("libQnnHtp.so: cannot open shared object file")
+
+    ort.register_execution_provider_library = register
+    found = QNN().available()
+    assert found.reason is Reason.BROKEN
+    assert "cannot load it: libQnnHtp.so: cannot open shared object file" in found.detail
+    assert found.fix == "pip install --upgrade onnxruntime onnxruntime-qnn"
 
 
 def test_a_plugin_that_was_registered_before_is_no_failure(ort):
@@ -322,6 +334,56 @@ def test_a_virtual_gpu_is_no_gpu(ort):
 def test_a_device_that_vanishes_before_the_session_is_made(ort):
     with pytest.raises(DelegateError, match="openvino:gpu: its device has gone"):
         OpenVINO().attach(SimpleNamespace(), Delegate("openvino", "gpu"), 1)
+
+
+@pytest.fixture
+def node(tmp_path, monkeypatch):
+    """Return the device node of a toaster that this process may not open."""
+    made = tmp_path / "toaster0"
+    made.touch()
+    made.chmod(0o660)
+    monkeypatch.setattr(Toaster, "nodes", {"slot": (str(tmp_path / "toaster*"),)}, raising=False)
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    return made
+
+
+def test_a_device_node_without_permission(doubles, installed, node):
+    installed(Toaster)
+    if node.stat().st_gid == 0:
+        os.chown(node, -1, 1)
+    group = node.group()
+    found = available("toaster")
+    assert found.reason is Reason.NO_PERMISSION
+    assert found.detail == f"no permission for {node}, which is for the group {group}"
+    assert found.fix == f"sudo usermod -aG {group} $USER, then log in again"
+    assert delegates()["toaster:slot"] == found
+    assert not available("npu")
+    with pytest.raises(DelegateError, match=f"toaster: no permission for {node}"):
+        edgeml.load(doubles, delegate="toaster")
+
+
+def test_a_device_node_that_is_roots(installed, node):
+    installed(Toaster)
+    node.chmod(0o600)
+    found = available("toaster:slot")
+    assert "which only root may open" in found.detail
+    assert "a udev rule" in found.fix
+
+
+def test_a_second_node_that_may_be_opened_is_enough(installed, node, monkeypatch):
+    installed(Toaster)
+    monkeypatch.setattr("os.access", lambda path, mode: path.endswith("1"))
+    node.with_name("toaster1").touch()
+    assert available("toaster")
+
+
+def test_what_is_not_installed_is_said_before_permissions(installed, node):
+    class Missing(Toaster):
+        def available(self, device=None):
+            return Availability(Reason.NOT_INSTALLED, "there is no toaster package")
+
+    installed(Missing)
+    assert available("toaster").reason is Reason.NOT_INSTALLED
 
 
 class Options:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ from edgeml.errors import DelegateError, ModelError
 from edgeml.runtime import Availability, Backend, Delegate, Reason, available, measure
 from edgeml.runtime._agreement import disagreement
 from edgeml.runtime._availability import AVAILABLE
+from edgeml.runtime._measure import _Candidate, _is_sure, _time
 
 SPEED = {"cpu": 2.0, "toaster": 1.0, "xnnpack": 1.0}
 
@@ -270,6 +272,81 @@ def test_a_moment_that_slows_all_down_decides_nothing(doubles, toaster, monkeypa
     found = measure(doubles, "toaster")
     assert found.winner.name == "toaster"
     assert found.rows[1].speedup == pytest.approx(9 / 8)
+
+
+def test_one_that_fails_while_it_is_timed_is_a_row_with_the_reason(doubles, toaster):
+    toaster(Toaster)
+    calls = []
+
+    class Unplugged:
+        """A session of a device that goes away after a while."""
+
+        def __init__(self, session):
+            self._session = session
+
+        def __getattr__(self, name):
+            return getattr(self._session, name)
+
+        def run(self, *args):
+            calls.append(args)
+            if len(calls) > 30:
+                kind = type("EPFail", (Exception,), {"__module__": "onnxruntime.capi.state"})
+                raise kind("[ONNXRuntimeError] : 11 : EP_FAIL : the toaster does not answer")
+            return self._session.run(*args)
+
+    def load(file, delegate, threads):
+        session = edgeml.load(file, delegate, threads)
+        if session.delegate == "toaster":
+            session._ort = Unplugged(session._ort)
+        return session
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("edgeml.runtime._load.load", load)
+        found = measure(doubles, "toaster", seconds=0.05)
+    assert found.winner.name == "cpu"
+    problem = rows(found)["toaster"].problem
+    assert "failed while it was timed" in problem
+    assert "the toaster does not answer" in problem
+    assert "put cpu behind the delegate" in problem
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "sure"),
+    [
+        ([1.0] * 20, [1.2] * 20, True),
+        ([1.0] * 20, [1.01] * 20, True),  # whichever wins, it costs nothing
+        ([1.0] * 20, [0.8, 1.25] * 10, False),
+        ([1.0] * 4, [1.2, 1.2, 1.2, 0.9], False),
+        ([1.0] * 20 + [9.0], [1.2] * 20 + [1.2], True),  # one busy moment
+    ],
+)
+def test_timing_ends_when_no_other_can_be_much_faster(first, second, sure):
+    racing = [_Candidate({}, None, None, rounds) for rounds in (first, second)]
+    assert _is_sure(racing) is sure
+
+
+def test_timing_goes_on_while_two_are_close(monkeypatch):
+    now = [0.0]
+    clock = SimpleNamespace(monotonic=lambda: now[0])
+    monkeypatch.setattr("edgeml.runtime._measure.time", clock)
+
+    def turn(candidate, inputs, reference):
+        now[0] += 0.02
+        candidate.rounds.append(next(candidate.call))
+
+    monkeypatch.setattr("edgeml.runtime._measure._turn", turn)
+
+    def spent(noise):
+        now[0] = 0.0
+        racing = [
+            _Candidate({"problem": None}, None, itertools.cycle(times))
+            for times in ([1.0, 1.0], [1.1 - noise, 1.1 + noise])
+        ]
+        _time(racing, None, 1.0)
+        return now[0]
+
+    assert spent(0.0) == pytest.approx(1.0, abs=0.05)
+    assert spent(0.3) == pytest.approx(4.0, abs=0.05)
 
 
 def test_real_times_on_the_cpu(doubles):

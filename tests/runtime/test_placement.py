@@ -85,6 +85,10 @@ def test_advice_of_what_is_left_to_the_cpu():
         "1 HardSwish and 1 Resize nodes keep 31% of the time on the CPU, in 5 partitions; export "
         "the model with operators that qnn takes instead."
     )
+    few = placed(conv, PlacedNode("b", "HardSwish", CPU, share=0.004), partitions=2)
+    assert advise(few, "qnn", NPU, []) == (
+        "1 HardSwish nodes stay on the CPU for 0.4% of the time: nothing to gain there."
+    )
     assert "profile=True" in advise(placed(conv, swish), "qnn", NPU, [])
     assert advise(placed(conv), "qnn", NPU, []) == (
         "Every node runs on qnn: nothing is left to the CPU."

@@ -24,6 +24,7 @@ class CUDA(Backend):
     name = "cuda"
     provider = "CUDAExecutionProvider"
     devices = {"0": "gpu"}  # noqa: RUF012
+    nodes = {"0": ("/dev/nvidia[0-9]*", "/dev/nvhost-gpu")}  # noqa: RUF012
     options = {"precision": ("fp32", "tf32"), "memory_limit": int}  # noqa: RUF012
     packages: tuple[str, ...] = ("onnxruntime-gpu",)
 

@@ -7,8 +7,8 @@ its own (``onnxruntime-openvino``), whose CPU device runs on AMD's processors to
 
 from __future__ import annotations
 
+import glob
 import json
-from pathlib import Path
 from typing import Any
 
 from edgeml.runtime._availability import AVAILABLE, Availability, Reason
@@ -16,7 +16,6 @@ from edgeml.runtime._backend import Delegate
 from edgeml.runtime._plugin import Plugin, runtime
 
 _HINTS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
-_NODES = {"gpu": ("/dev/dri", "renderD*"), "npu": ("/dev/accel", "accel*")}
 
 
 class OpenVINO(Plugin):
@@ -32,6 +31,7 @@ class OpenVINO(Plugin):
     options = {"precision": tuple(_HINTS)}  # noqa: RUF012
     packages = ("onnxruntime-ep-openvino", "onnxruntime-openvino")
     module = "onnxruntime_ep_openvino"
+    nodes = {"gpu": ("/dev/dri/renderD*",), "npu": ("/dev/accel/accel*",)}  # noqa: RUF012
     engines = "folder"
 
     def available(self, device: str | None = None) -> Availability:
@@ -89,5 +89,4 @@ class OpenVINO(Plugin):
 
     def _has(self, device: str) -> bool:
         """Return whether the kernel has a device, as the built-in one does not tell."""
-        folder, pattern = _NODES[device]
-        return any(Path(folder).glob(pattern))
+        return any(map(glob.glob, self.nodes[device]))

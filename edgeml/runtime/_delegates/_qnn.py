@@ -26,6 +26,7 @@ class QNN(Plugin):
     provider = "QNNExecutionProvider"
     devices = {"htp": "npu"}  # noqa: RUF012
     options = {"mode": _MODES}  # noqa: RUF012
+    nodes = {"htp": ("/dev/fastrpc-cdsp*", "/dev/adsprpc-smd*")}  # noqa: RUF012
     packages = ("onnxruntime-qnn",)
     module = "onnxruntime_qnn"
     engines = "context"

@@ -14,6 +14,7 @@ class WebGPU(Plugin):
     name = "webgpu"
     provider = "WebGpuExecutionProvider"
     devices = {"gpu": "gpu"}  # noqa: RUF012
+    nodes = {"gpu": ("/dev/dri/renderD*",)}  # noqa: RUF012
     packages = ("onnxruntime-ep-webgpu",)
     module = "onnxruntime_ep_webgpu"
     oldest = "1.24.4"
