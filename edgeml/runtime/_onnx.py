@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from edgeml.platform import cores
+from edgeml.runtime import _delegates
 from edgeml.runtime._delegate import DelegateLike
 from edgeml.runtime._errors import translated
 from edgeml.runtime._metadata import Metadata
@@ -147,7 +148,16 @@ class OnnxSession(Session):
             for _ in range(_WARM + _PROFILED):
                 self._run(session, arrays)
             events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
-        return from_profile(events, {node.name: node.op for node in placed}, _WARM)
+        found = from_profile(events, {node.name: node.op for node in placed}, _WARM)
+        return replace(found, nodes=tuple(map(self._in_its_precision, found)))
+
+    def _in_its_precision(self, node: PlacedNode) -> PlacedNode:
+        """Return a node with the precision of a delegate that takes float32 and uses less."""
+        backend = _delegates.find(self._used.name)
+        if backend is None or node.delegate != self._provider or node.precision != "float":
+            return node
+        precision = backend.precision(self._used)
+        return node if precision == "fp32" else replace(node, precision=precision)
 
     def close(self) -> None:
         """Free the model; see `Session.close`."""
@@ -160,7 +170,7 @@ class OnnxStream(LockedStream):
 
     def __init__(
         self,
-        session: OnnxSession,
+        session: Session,
         pairs: Mapping[str, str],
         batch: int,
         constants: Mapping[str, Any],
