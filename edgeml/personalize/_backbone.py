@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,42 @@ from edgeml.personalize._join import NAMES, cut_at, find_features, joined
 from edgeml.runtime import load, resolve
 from edgeml.streams import Sample
 from edgeml.tasks import ImagePreprocess
+from edgeml.tasks._audio import check_audio
 from edgeml.tasks._image import check_frame
 
 if TYPE_CHECKING:
     from edgeml.runtime import Session
 
 Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """The windows of a signal that a backbone takes.
+
+    Attributes:
+        kind: "audio" or "motion".
+        rate: Samples a second.
+        window: How many samples.
+
+    Example:
+        >>> from edgeml.personalize import Backbone
+        >>> Backbone("edgeml:speech_embedding.onnx").signal
+        Signal(kind='audio', rate=16000.0, window=26480)
+    """
+
+    kind: str
+    rate: float
+    window: int
+
+    @classmethod
+    def of(cls, spec: Mapping[str, Any]) -> Signal | None:
+        """Return what the description of an input says; None where it is no whole window."""
+        kind = str(spec.get("type", ""))
+        whole = kind in ("audio", "motion") and not (spec.get("frontend") or spec.get("context"))
+        if not whole or not {"sample_rate", "window"} <= spec.keys():
+            return None
+        return cls(kind, float(spec["sample_rate"]), int(spec["window"]))
 
 
 class Backbone:
@@ -40,6 +71,7 @@ class Backbone:
         name: What the user calls the model.
         key: What tells these features from all others.
         size: How many features there are.
+        signal: The windows that it takes, of sound or motion; None for anything else.
 
     Raises:
         ModelError: the model cannot be loaded, or has no such value.
@@ -68,6 +100,7 @@ class Backbone:
             self._spec = preprocess if isinstance(preprocess, Mapping) else metadata.preprocess
             self._own = preprocess if callable(preprocess) else None
             self._kind = str(self._spec.get("type", ""))
+            self.signal = None if self._own is not None else Signal.of(self._spec)
             self._picture = None
             if self._own is None and self._kind == "image":
                 self._picture = ImagePreprocess.parse(self._spec, model=self.name)
@@ -134,16 +167,25 @@ class Backbone:
                 raise DataError("the frame is black, or all of one colour: is the lens covered?")
             given = self._picture(frame)[0]
         else:
-            given = self._array(data)
+            given = self._array(sample)
         outputs = self._session.run({self._session.inputs[0].name: given})
         found = np.asarray(outputs[getattr(self, "_inner", self._output)], np.float32).reshape(-1)
         if not np.isfinite(found).all():
             raise DataError("the features hold NaN or infinity")
         return found
 
-    def _array(self, data: Any) -> Array:
+    def rows(self, windows: Array) -> Array:
+        """Return features (windows, size) of sound (windows, samples), whatever is in it."""
+        name = self._session.inputs[0].name
+        key = getattr(self, "_inner", self._output)
+        found = [self._session.run({name: window[None]})[key].reshape(-1) for window in windows]
+        return np.stack(found).astype(np.float32, copy=False)
+
+    def _array(self, sample: Any) -> Array:
         spec = self._session.inputs[0]
-        array = np.asarray(data)
+        array = np.asarray(sample.data if isinstance(sample, Sample) else sample)
+        if self.signal is not None and self.signal.kind == "audio":
+            array = check_audio(sample, round(self.signal.rate), self.name)
         wanted = list(spec.shape[1:])
         fits = array.ndim == len(wanted) and all(
             not isinstance(n, int) or n == m for n, m in zip(wanted, array.shape, strict=True)

@@ -8,7 +8,11 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+import numpy as np
+
 from edgeml.errors import ConfigError, DataError
+from edgeml.personalize._head import UNKNOWN
+from edgeml.personalize._onset import Cutter, Rejected, cutter_for
 from edgeml.streams import Sample
 
 if TYPE_CHECKING:
@@ -44,6 +48,10 @@ class Collection:
     tried. Samples with nothing in them, and such as were seen already, are rejected and told
     why. Leaving the block closes the source; the examples stay.
 
+    A backbone that takes windows of sound or motion finds them itself in a source of shorter
+    pieces: what is said, by `Utterances`, or a movement, by `Gestures`. For the label
+    ``"unknown"`` everything counts, window after window.
+
     Example:
         >>> import asyncio, tempfile, numpy as np
         >>> from edgeml.personalize import Learner
@@ -78,6 +86,7 @@ class Collection:
         self._subject = subject
         self._steps: AsyncIterator[Progress] | None = None
         self._items: Any = None
+        self._cutter: Cutter | None = None
 
     async def __aenter__(self) -> Self:
         self._steps = self._run()
@@ -105,17 +114,21 @@ class Collection:
             yield Progress("countdown", left)
             await asyncio.sleep(min(1.0, left))
             left -= 1.0
-        wanted, last, began = self._count, None, time.monotonic_ns()
+        wanted, began = self._count, time.monotonic_ns()
+        self._last: int | None = None
         self._items = aiter(self._source)
-        async for sample in self._items:
+        async for item in self._items:
             # What a live source has waited with is of before the countdown's end.
-            if isinstance(sample, Sample):
-                if 0 < sample.arrived < began and self._countdown:
-                    continue
-                if last is not None and 0 <= sample.t - last < self._every * 1e9:
-                    continue
-                last = sample.t
-            step = await asyncio.to_thread(self._add, sample, wanted)
+            if isinstance(item, Sample) and 0 < item.arrived < began and self._countdown:
+                continue
+            for sample in await asyncio.to_thread(self._cut, item):
+                step = await self._tried(sample, wanted)
+                wanted -= step.state == "kept"
+                yield step
+                if not wanted:
+                    return
+        for sample in () if self._cutter is None else self._cutter.flush():
+            step = await self._tried(sample, wanted)
             wanted -= step.state == "kept"
             yield step
             if not wanted:
@@ -124,6 +137,25 @@ class Collection:
             f"the source ended after {self._count - wanted} of {self._count} examples of "
             f"{self._label!r}, which are kept"
         )
+
+    def _cut(self, item: Any) -> list[Any]:
+        """Return the samples to try: the item itself, or what is cut out of it and those before."""
+        signal = self._learner.backbone.signal
+        data = item.data if isinstance(item, Sample) else item
+        if self._cutter is None and signal is not None and np.shape(data)[:1] != (signal.window,):
+            self._cutter = cutter_for(signal, everything=self._label == UNKNOWN)
+        if self._cutter is not None:
+            return list(self._cutter.push(item))
+        if isinstance(item, Sample):
+            if self._last is not None and 0 <= item.t - self._last < self._every * 1e9:
+                return []
+            self._last = item.t
+        return [item]
+
+    async def _tried(self, sample: Any, wanted: int) -> Progress:
+        if isinstance(sample, Rejected):
+            return Progress("rejected", wanted, reason=sample.reason)
+        return await asyncio.to_thread(self._add, sample, wanted)
 
     def _add(self, sample: Any, wanted: int) -> Progress:
         try:
