@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from edgeml.devices._csv import CSVReplay as CSVReplay
     from edgeml.devices._discover import DeviceInfo as DeviceInfo
     from edgeml.devices._discover import discover as discover
+    from edgeml.devices._energy import EnergyMeter as EnergyMeter
     from edgeml.devices._fix import Fix as Fix
     from edgeml.devices._governor import Governor as Governor
     from edgeml.devices._governor import GovernorStep as GovernorStep
@@ -49,6 +50,7 @@ __all__ = [
     "CameraInfo",
     "Clock",
     "DeviceInfo",
+    "EnergyMeter",
     "Fix",
     "Governor",
     "GovernorStep",
@@ -72,6 +74,7 @@ _MODULES = {
     "CameraInfo": "_camera",
     "Clock": "_board_state",
     "DeviceInfo": "_discover",
+    "EnergyMeter": "_energy",
     "Fix": "_fix",
     "GPIO": "_gpio",
     "GPS": "_gps",
