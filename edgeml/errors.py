@@ -14,6 +14,8 @@
     |   +-- ShapeError                               where=, expected=, received=
     |   +-- NoGradient                               op=, node=: an operator without a gradient rule
     |   +-- CheckpointError                          damaged, or of another model
+    |   +-- WorkerLost                               cause=: an isolated model's process ended
+    |       +-- WorkerTimeout    also TimeoutError   it did not answer in time
     +-- TrainingError        also RuntimeError       training cannot start or go on
     |   +-- NonFinite        also ArithmeticError    batch=: NaN or infinity in the data or the loss
     +-- DataError            also ValueError         a dataset is empty, ragged or mislabelled
@@ -71,6 +73,8 @@ __all__ = [
     "StageTimeout",
     "StoreError",
     "TrainingError",
+    "WorkerLost",
+    "WorkerTimeout",
 ]
 
 
@@ -128,6 +132,14 @@ class NoGradient(ModelError):
 
 class CheckpointError(ModelError):
     """A checkpoint is damaged, belongs to another model or is of a newer schema."""
+
+
+class WorkerLost(ModelError):
+    """The process of an isolated model ended in the call, which is lost."""
+
+
+class WorkerTimeout(WorkerLost, TimeoutError):
+    """An isolated model did not answer within its deadline, so its process was killed."""
 
 
 class TrainingError(EdgeMLError, RuntimeError):

@@ -10,11 +10,16 @@ from edgeml.runtime._metadata import Metadata
 from edgeml.runtime._placement import PlacedNode, Placement
 from edgeml.runtime._session import ModelStream, Session
 from edgeml.runtime._spec import TensorSpec
+from edgeml.runtime._worker_host import Isolation
+from edgeml.runtime._worker_seat import SessionState
+from edgeml.runtime._worker_session import IsolatedSession
 
 __all__ = [
     "Availability",
     "Backend",
     "Delegate",
+    "IsolatedSession",
+    "Isolation",
     "MeasuredDelegate",
     "Measurement",
     "Metadata",
@@ -24,6 +29,7 @@ __all__ = [
     "Placement",
     "Reason",
     "Session",
+    "SessionState",
     "TensorSpec",
     "available",
     "delegates",

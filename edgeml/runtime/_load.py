@@ -9,14 +9,18 @@ import os
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from edgeml.errors import DownloadError, ModelFormatError, ModelNotFound
+from edgeml.errors import DelegateError, DownloadError, ModelFormatError, ModelNotFound
 from edgeml.platform import cores
 from edgeml.runtime._backend import Delegate
 from edgeml.runtime._delegate import AUTO, MEASURE, DelegateLike, parse
 from edgeml.runtime._download import check_sha256, fetch, file_hash, shown
 from edgeml.runtime._session import Session
 from edgeml.runtime._winners import recall
+
+if TYPE_CHECKING:
+    from edgeml.runtime._worker_host import Isolation
 
 log = logging.getLogger("edgeml.runtime")
 
@@ -30,6 +34,7 @@ def load(
     threads: int | None = None,
     *,
     sha256: str | None = None,
+    isolated: bool | Isolation = False,
 ) -> Session:
     """Load an ONNX or TFLite model.
 
@@ -45,10 +50,15 @@ def load(
         threads: Threads of one call; None is all cores that the process may use. In a
             pipeline with several calls in flight, 1 is best.
         sha256: Hash that the file must have, in hex.
+        isolated: Whether the model is opened and run in a worker process, one for each
+            delegate, so that a driver that hangs or crashes, or a file that crashes the
+            runtime, does not take this process with it; `Isolation` sets deadlines. The
+            session is an `IsolatedSession`, which tells what happens.
 
     Raises:
         ModelNotFound: there is no such file.
         ModelFormatError: the file is truncated, no model, or needs a newer runtime.
+        WorkerLost: isolated, and the worker did not survive the file.
         DownloadError: the URL cannot be fetched, or the hash is another.
         DelegateError: no delegate can be had.
         MissingExtra: the runtime for this kind of model is not installed.
@@ -65,8 +75,26 @@ def load(
         raise ValueError(f"threads must be at least 1, or None for all; received {threads}")
     file = resolve(path, sha256)
     name = shown(os.fspath(path)) if _is_url(os.fspath(path)) else os.fspath(path)
+    if not isolated:
+        return open_file(file, name, _settled(entries, file, threads, name), threads)
+    from edgeml.runtime._worker_host import Isolation
+    from edgeml.runtime._worker_seat import Source
+    from edgeml.runtime._worker_session import load_isolated
+
+    if any(entry.name == MEASURE for entry in entries):
+        raise DelegateError(
+            'delegate "measure" opens all delegates in this process, which isolated= is to avoid: '
+            'measure before, with edgeml bench MODEL --delegates, and take "auto"'
+        )
+    guard = Isolation() if isolated is True else isolated
+    return load_isolated(
+        Source.of(file, name, threads), _settled(entries, file, threads, name), guard
+    )
+
+
+def open_file(file: Path, name: str, delegate: Sequence[Delegate], threads: int | None) -> Session:
+    """Open a file on the first of some delegates that can be had; see `load`."""
     head = _head(file, name)
-    delegate = _settled(entries, file, threads, name)
     if head[4:8] == b"TFL3":
         from edgeml.runtime._litert import LiteRTSession
 
@@ -111,9 +139,10 @@ async def load_async(
     threads: int | None = None,
     *,
     sha256: str | None = None,
+    isolated: bool | Isolation = False,
 ) -> Session:
     """Load a model in a worker thread; see `load`."""
-    return await asyncio.to_thread(load, path, delegate, threads, sha256=sha256)
+    return await asyncio.to_thread(load, path, delegate, threads, sha256=sha256, isolated=isolated)
 
 
 def resolve(path: str | os.PathLike[str], sha256: str | None = None) -> Path:

@@ -3,6 +3,7 @@
 They keep the same contracts as the real ones, and the same tests check both.
 """
 
+from edgeml.testing._accelerator import FakeAccelerator
 from edgeml.testing._audio import FakeMicrophone, FakeSpeaker
 from edgeml.testing._camera import FakeCamera
 from edgeml.testing._gpio import FakeGPIO
@@ -11,6 +12,7 @@ from edgeml.testing._iio import FakeIIO
 from edgeml.testing._sensor import FakeSensor
 
 __all__ = [
+    "FakeAccelerator",
     "FakeCamera",
     "FakeGPIO",
     "FakeIIO",

@@ -1,0 +1,190 @@
+"""What a program and its worker say: small messages on a socket, tensors in shared memory.
+
+A message is one JSON object, at most one packet long. Tensors lie in anonymous memory, which the
+program makes and hands over with the message (SCM_RIGHTS): it has no name that could be left
+behind, and is sealed, so that neither side can shrink it under the other's feet.
+"""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import json
+import mmap
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+Message = dict[str, Any]
+Entry = list[Any]  # name, dtype, shape, offset; of JSON: name, "json" or "objects", length, offset
+
+_PACKET = 1 << 16  # bytes of the longest message: some 1000 tensors
+_ALIGN = 64  # bytes: what vector instructions like best
+_LEAST = 1 << 16  # bytes of the smallest memory
+_FDS = 2
+
+_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+
+
+@dataclass(frozen=True)
+class Json:
+    """A value that is no tensor: plain JSON, or what `objects` made of strings, maps, lists."""
+
+    content: bytes
+    kind: str
+
+    @classmethod
+    def of(cls, value: Any, kind: str = "json") -> Json:
+        """Encode a value.
+
+        Raises:
+            TypeError: it holds something that is none of JSON's.
+        """
+        return cls(json.dumps(value).encode(), kind)
+
+
+class Shared:
+    """Memory that both sides map."""
+
+    def __init__(self, fd: int) -> None:
+        self.size = os.fstat(fd).st_size
+        self.buffer = mmap.mmap(fd, self.size)
+
+    @classmethod
+    def make(cls, size: int) -> tuple[Shared, int]:
+        """Return new memory and its descriptor, which is the caller's to close."""
+        fd = os.memfd_create("edgeml", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        try:
+            os.ftruncate(fd, max(_LEAST, 1 << (size - 1).bit_length() if size else 0))
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
+            return cls(fd), fd
+        except BaseException:
+            os.close(fd)
+            raise
+
+    def view(self, dtype: str, shape: Sequence[int], offset: int) -> Array:
+        """Return a tensor in it.
+
+        Raises:
+            ValueError: it does not lie in it.
+        """
+        kind = np.dtype(dtype)
+        if kind.hasobject:
+            raise ValueError(f"{dtype} holds pointers")
+        return np.ndarray(tuple(shape), kind, buffer=self.buffer, offset=offset)
+
+
+Value = Array | Json
+Placed = list[tuple[Entry, Array | bytes]]
+
+
+def lay_out(values: Mapping[str, Value]) -> tuple[Placed, int]:
+    """Return where each value goes, with the bytes or the array to put there; and the size."""
+    placed: Placed = []
+    size = 0
+    for name, value in values.items():
+        if isinstance(value, Json):
+            content: Array | bytes = value.content
+            length = len(value.content)
+            entry: Entry = [name, value.kind, length, size]
+        else:
+            content, length = value, value.nbytes
+            entry = [name, value.dtype.str, value.shape, size]
+        placed.append((entry, content))
+        size += -(-length // _ALIGN) * _ALIGN
+    return placed, size
+
+
+def write(memory: Shared, placed: Placed) -> list[Entry]:
+    """Write values where `lay_out` put them; return the entries to tell the other side."""
+    for (_, dtype, shape, offset), content in placed:
+        if isinstance(content, bytes):
+            memory.buffer[offset : offset + len(content)] = content
+        else:
+            np.copyto(memory.view(dtype, shape, offset), content)
+    return [entry for entry, _ in placed]
+
+
+def views(memory: Shared, entries: Sequence[Entry]) -> dict[str, Any]:
+    """Return what entries tell of: tensors are views, valid until the next message."""
+    found: dict[str, Any] = {}
+    for name, dtype, shape, offset in entries:
+        if dtype in ("json", "objects"):
+            value = json.loads(memory.buffer[offset : offset + shape])
+            found[name] = value if dtype == "json" else _object(value)
+        else:
+            found[name] = memory.view(dtype, shape, offset)
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """Return strings, maps and sequences as JSON takes them."""
+    if isinstance(value, np.ndarray) and value.dtype == object:
+        return {"strings": [value.shape, [_plain(item) for item in value.reshape(-1)]]}
+    if isinstance(value, np.ndarray):
+        return {"array": [value.dtype.str, value.shape, value.reshape(-1).tolist()]}
+    if isinstance(value, Mapping):
+        return {"map": [[_plain(key), _plain(item)] for key, item in value.items()]}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, bytes):
+        return {"bytes": base64.b64encode(value).decode()}
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _object(value: Any) -> Any:
+    """Return what `_plain` was given; other JSON values as they are."""
+    if isinstance(value, list):
+        return [_object(item) for item in value]
+    if not isinstance(value, dict) or len(value) != 1:
+        return value
+    ((kind, content),) = value.items()
+    if kind == "strings":
+        array = np.empty(len(content[1]), object)
+        array[:] = [_object(item) for item in content[1]]
+        return array.reshape(content[0])
+    if kind == "array":
+        return np.array(content[2], np.dtype(content[0])).reshape(content[1])
+    if kind == "map":
+        return {_object(key): _object(item) for key, item in content}
+    return base64.b64decode(content) if kind == "bytes" else value
+
+
+def objects(value: Any) -> Value:
+    """Return an input or output as what can be sent: a tensor of numbers as it is.
+
+    Raises:
+        TypeError: it holds something that is no number, string, map or sequence.
+    """
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        return value
+    return Json.of(_plain(value), "objects")
+
+
+def send(sock: socket.socket, message: Message, fds: Sequence[int] = ()) -> None:
+    """Send a message with descriptors."""
+    packet = json.dumps(message, separators=(",", ":")).encode()
+    if len(packet) > _PACKET:
+        raise ValueError(f"a message of {len(packet)} bytes is longer than {_PACKET}")
+    if fds:
+        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, np.array(fds, np.intc).tobytes())
+        sock.sendmsg([packet], [rights], socket.MSG_NOSIGNAL)
+    else:
+        sock.send(packet, socket.MSG_NOSIGNAL)
+
+
+def receive(sock: socket.socket) -> tuple[Message | None, list[int]]:
+    """Return a message and its descriptors, which are the caller's; None when there is no peer."""
+    packet, fds, _, _ = socket.recv_fds(sock, _PACKET, _FDS, socket.MSG_CMSG_CLOEXEC)
+    return (json.loads(packet) if packet else None), fds
+
+
+def receive_message(sock: socket.socket) -> Message | None:
+    """Return a message from a peer that sends no descriptors; None when there is no peer."""
+    packet = sock.recv(_PACKET, 0)
+    return json.loads(packet) if packet else None
