@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from edgeml.cli._energy import energy_of_delegates, millijoules, sentence
 from edgeml.cli._output import human_bytes, print_json, print_table
 from edgeml.errors import ConfigError
 
@@ -25,11 +26,15 @@ def compare(args: argparse.Namespace) -> int:
             inputs = random_inputs(session.inputs, dict(args.shape))
     delegates = None if args.delegates == "all" else args.delegates
     found = measure(args.model, delegates, inputs=inputs, threads=threads, seconds=args.seconds)
+    joules, energy = energy_of_delegates(found, inputs)
     if args.json:
+        report = found.to_dict()
+        for row, each in zip(report["rows"], joules, strict=True):
+            row["joules_per_call"] = each
         print_json(
             {
                 "type": "bench-delegates", "schema": SCHEMA, "machine": describe_machine(),
-                **found.to_dict(),
+                "energy": energy, **report,
             }
         )  # fmt: skip
         return 0
@@ -44,12 +49,14 @@ def compare(args: argparse.Namespace) -> int:
             "MEMORY",
             "OUTPUTS OFF BY",
             "ON CPU",
+            "MJ A CALL",
         ),
-        [_cells(row) for row in found.rows],
+        [(*_cells(row), millijoules(each)) for row, each in zip(found.rows, joules, strict=True)],
     )
     for row in found.rows:
         if row.problem is not None:
             print(f"\n{_label(row)}: {row.problem}")
+    print(f"\n{sentence(energy)}")
     kept = "; delegate=auto takes it from now on" if found.remembered else ""
     print(f"\nthe fastest whose outputs are right: {found.winner}{kept}")
     return 0

@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from edgeml.cli._arguments import positive_seconds
+from edgeml.cli._energy import added, described, millijoules, sentence
 from edgeml.cli._output import human_bytes, print_json, print_table
 from edgeml.platform import resident
 
 if TYPE_CHECKING:
+    from edgeml.devices import EnergyMeter
     from edgeml.runtime import Session
 
 SCHEMA = 1
@@ -53,35 +55,44 @@ def main(args: argparse.Namespace) -> int:
         from edgeml.cli._bench_delegates import compare
 
         return compare(args)
+    from edgeml.devices import EnergyMeter
+
     before = resident()
     candidates = [_load(args.model, n, dict(args.shape)) for n in args.threads or _default_counts()]
     memory = candidates[0].resident - before
-    _measure(candidates, args.seconds)
+    with EnergyMeter() as meter:
+        _measure(candidates, args.seconds, meter)
+        energy = described(meter)
     rows = [candidate.row() for candidate in candidates]
     shapes = {name: list(array.shape) for name, array in candidates[0].inputs.items()}
     for candidate in candidates:
         candidate.close()
     if args.json:
+        from edgeml.runtime._download import file_hash
+        from edgeml.runtime._load import resolve
+
         print_json(
             {
                 "type": "bench", "schema": SCHEMA, "model": args.model,
+                "sha256": file_hash(resolve(args.model)),
                 "machine": describe_machine(), "inputs": shapes,
-                "memory_bytes": memory, "rows": rows,
+                "memory_bytes": memory, "energy": energy, "rows": rows,
             }
         )  # fmt: skip
         return 0
     print(f"{args.model}, inputs {', '.join(f'{k} {v}' for k, v in shapes.items())}")
     print(f"{describe_machine()}; memory {human_bytes(memory)} with the runtime\n")
     print_table(
-        ("THREADS", "MEDIAN MS", "P99 MS", "PER SECOND", "CALLS"),
+        ("THREADS", "MEDIAN MS", "P99 MS", "PER SECOND", "CALLS", "MJ A CALL"),
         [
             (
                 str(r["threads"]), f"{r['median_ms']:.3f}", f"{r['p99_ms']:.3f}",
-                f"{r['per_second']:.1f}", str(r["calls"]),
+                f"{r['per_second']:.1f}", str(r["calls"]), millijoules(r["joules_per_call"]),
             )
             for r in rows
         ],
     )  # fmt: skip
+    print(f"\n{sentence(energy)}")
     return 0
 
 
@@ -95,6 +106,7 @@ class _Candidate:
     inputs: Mapping[str, Any]
     resident: int
     times: list[int] = field(default_factory=list)
+    joules: float | None = 0.0
 
     def row(self) -> dict[str, Any]:
         """Return the figures."""
@@ -107,6 +119,7 @@ class _Candidate:
             "p99_ms": round(float(np.percentile(times, 99)), 4),
             "per_second": round(1e3 / float(times.mean()), 2),
             "calls": len(self.times),
+            "joules_per_call": None if self.joules is None else self.joules / len(self.times),
         }
 
     def close(self) -> None:
@@ -119,13 +132,13 @@ def _load(model: str, threads: int, shapes: Mapping[str, list[int]]) -> _Candida
 
     session = edgeml.load(model, threads=threads)
     inputs = random_inputs(session.inputs, shapes)
-    call = _callable(session, inputs)
+    call = callable_of(session, inputs)
     for _ in range(_WARM_UP):
         call(inputs)
     return _Candidate(threads, session, call, inputs, resident())
 
 
-def _callable(session: Session, inputs: Mapping[str, Any]) -> Callable[[Any], Any]:
+def callable_of(session: Session, inputs: Mapping[str, Any]) -> Callable[[Any], Any]:
     """Return what runs the model: a model that keeps its state itself runs in a stream only."""
     from edgeml.errors import ModelError
 
@@ -143,11 +156,12 @@ def _callable(session: Session, inputs: Mapping[str, Any]) -> Callable[[Any], An
     return session.run
 
 
-def _measure(candidates: list[_Candidate], seconds: float) -> None:
+def _measure(candidates: list[_Candidate], seconds: float, meter: EnergyMeter) -> None:
     """Time calls in turns, so that a clock that changes or a busy moment meets all alike."""
     end = time.monotonic() + seconds
     while True:
         for candidate in candidates:
+            before = meter.joules
             turn_ends = time.monotonic() + _ROUND
             while True:
                 began = time.perf_counter_ns()
@@ -155,6 +169,7 @@ def _measure(candidates: list[_Candidate], seconds: float) -> None:
                 candidate.times.append(time.perf_counter_ns() - began)
                 if time.monotonic() >= turn_ends:
                     break
+            candidate.joules = added(candidate.joules, before, meter.joules)
         if time.monotonic() >= end:
             return
 
@@ -192,9 +207,11 @@ def _default_counts() -> list[int]:
 
 def describe_machine() -> str:
     """Return the instruction set, cores and Python of this machine."""
-    from edgeml.platform import cores
+    from edgeml.platform import cores, cpu_name
 
-    return f"{platform.machine()}, {cores()} cores, Python {platform.python_version()}"
+    return (
+        f"{cpu_name()}, {platform.machine()}, {cores()} cores, Python {platform.python_version()}"
+    )
 
 
 def _counts(text: str) -> list[int]:
