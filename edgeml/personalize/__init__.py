@@ -6,6 +6,7 @@ from edgeml.personalize._backbone import Backbone, Signal
 from edgeml.personalize._candidate import Candidate, TrainReport
 from edgeml.personalize._choose import choose
 from edgeml.personalize._collect import Collection, Progress
+from edgeml.personalize._drift import Drift, DriftWatch
 from edgeml.personalize._head import UNKNOWN, Head
 from edgeml.personalize._held_out import HeldOut
 from edgeml.personalize._learner import Learner
@@ -13,6 +14,7 @@ from edgeml.personalize._onset import Gestures, Utterances
 from edgeml.personalize._simple import KNN, NearestMean
 from edgeml.personalize._softmax import Softmax
 from edgeml.personalize._store import Example, Store, Version
+from edgeml.personalize._suggest import Suggestion, Suggestions
 
 __all__ = [
     "KNN",
@@ -20,6 +22,8 @@ __all__ = [
     "Backbone",
     "Candidate",
     "Collection",
+    "Drift",
+    "DriftWatch",
     "Example",
     "Gestures",
     "Head",
@@ -33,6 +37,8 @@ __all__ = [
     "Softmax",
     "Spotter",
     "Store",
+    "Suggestion",
+    "Suggestions",
     "TrainReport",
     "Utterances",
     "Version",

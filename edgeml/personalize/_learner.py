@@ -139,13 +139,27 @@ class Learner(Stage):
             StoreError: the disk is full; nothing was changed.
         """
         label = check_label(label)
-        features = self.backbone(sample)
+        return self.add_features(label, self.backbone(sample), sample=sample, subject=subject)
+
+    def add_features(
+        self, label: str, features: Any, *, sample: Any = None, subject: str = ""
+    ) -> int | None:
+        """Keep an example whose features were made before; otherwise as `add`.
+
+        Args:
+            label: Its class.
+            features: What the backbone made of it, float (size,).
+            sample: What they were made of; with `keep_raw` it is kept where it is given.
+            subject: Whom it is of.
+        """
+        label = check_label(label)
+        features = np.asarray(features, np.float32)
         with self._lock:
             self._follow()
             if self._seen is None:
                 self._seen = Seen(self.store, self.backbone.size)
             self._refuse_duplicate(label, *self._seen.nearest(features))
-            raw = _dumped(sample) if self.keep_raw else None
+            raw = _dumped(sample) if self.keep_raw and sample is not None else None
             number = self.store.add(label, features, raw=raw, subject=subject)
             if number is not None:
                 self._seen.add(number, features)
