@@ -150,9 +150,10 @@ def _fail() -> None:
         signal.raise_signal(signal.SIGSEGV)
     if _due("abort"):
         os.abort()
-    if _due("freeze"):
+    freezes = _due("freeze")
+    if freezes:
         os.kill(os.getpid(), signal.SIGSTOP)
-    if _due("hang"):
+    if freezes or _due("hang"):  # the signal may take a moment
         threading.Event().wait()
     if _due("fail"):
         from onnxruntime.capi.onnxruntime_pybind11_state import EPFail
