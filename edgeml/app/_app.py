@@ -178,6 +178,8 @@ class App:
                     await stack.enter_async_context(self._embedded)
                 if self._commands is not None:
                     await stack.enter_async_context(self._commands)
+                if self.config.governor is not None:
+                    await stack.enter_async_context(self.config.governor.governor(pipeline))
                 await pipeline.run()
         except asyncio.CancelledError:
             if not (self._stop_asked.is_set() and self._is_opening() and self._task):

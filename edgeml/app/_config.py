@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from edgeml.app import _kinds as kinds
 from edgeml.app._document import Document, Key, nearest
+from edgeml.app._governor import GovernorConfig
 from edgeml.app._kinds import Kind
 from edgeml.app._mqtt import MqttConfig
 from edgeml.app._options import Option, describe, validate
@@ -21,6 +22,7 @@ _TOP = {
     "schema": Option(int),
     "name": Option(str, None),
     "mqtt": Option(dict[str, Any], None),
+    "governor": Option(dict[str, Any], None),
     "sources": Option(dict[str, Any], None),
     "tasks": Option(dict[str, Any], None),
 }
@@ -88,6 +90,7 @@ class AppConfig:
         sources: By name.
         tasks: By name.
         mqtt: Where to publish, or None.
+        governor: What to do when the board gets hot, or None.
     """
 
     document: Document
@@ -95,6 +98,7 @@ class AppConfig:
     sources: Mapping[str, SourceConfig]
     tasks: Mapping[str, TaskConfig]
     mqtt: MqttConfig | None = None
+    governor: GovernorConfig | None = None
 
     def source_of(self, name: str) -> str:
         """Return the name of the source that a task's data comes from in the end."""
@@ -127,7 +131,10 @@ def parse_config(document: Document) -> AppConfig:
     mqtt = MqttConfig.read(document, top["mqtt"]) if "mqtt" in top else None
     config = AppConfig(document, name, sources, tasks, mqtt)
     _check_graph(config)
-    return config
+    if "governor" not in top:
+        return config
+    governor = GovernorConfig.read(document, top["governor"], sources, tasks)
+    return replace(config, governor=governor)
 
 
 def _check_schema(document: Document) -> None:

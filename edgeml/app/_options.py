@@ -123,9 +123,16 @@ def validate(
         raise document.error((*key, name), message + more) from None
     values = {name: getattr(checked, f"opt_{name}") for name in table}
     return {
-        name: None if value is False and options[name].off else value
+        name: _or_none(value, table[name]) if options[name].off else value
         for name, value in values.items()
     }
+
+
+def _or_none(value: Any, written: Any) -> Any:
+    """Return None for false; 0 is a number, though pydantic takes it for false as well."""
+    if value is not False:
+        return value
+    return None if written is False else written
 
 
 @functools.lru_cache(maxsize=64)
