@@ -26,10 +26,11 @@ def _run(name: str, *arguments: str) -> str:
 def test_every_example_has_a_test() -> None:
     names = {path.name for path in EXAMPLES.glob("*.py")}
     assert names == {
-        "activity.py", "diffusion.py", "digit_judge.py", "digits.py", "dqn.py", "finetune.py",
-        "first_model.py", "forecast.py", "gan.py", "own_stages.py", "people.py", "saliency.py",
-        "seq2seq.py", "spoken_digits.py", "super_resolution.py", "tabular.py", "titanic.py",
-        "topics.py", "two_inputs.py", "two_senses.py", "vae.py",
+        "activity.py", "anomaly.py", "diffusion.py", "digit_judge.py", "digits.py", "dqn.py",
+        "finetune.py", "first_model.py", "forecast.py", "gan.py", "gestures.py", "objects.py",
+        "own_stages.py", "people.py", "saliency.py", "seq2seq.py", "spoken_digits.py",
+        "super_resolution.py", "tabular.py", "titanic.py", "topics.py", "two_inputs.py",
+        "two_senses.py", "vae.py",
     }  # fmt: skip
 
 
@@ -80,6 +81,27 @@ def test_activity() -> None:
     (accuracy,) = _numbers(r"\naccuracy ([\d.]+) on", out)
     (majority,) = _numbers(r"commonest exercise: ([\d.]+)", out)
     assert accuracy > 3 * majority
+
+
+def test_anomaly() -> None:
+    out = _run("anomaly.py")
+    windows, false, missed = _numbers(r"(\d+) windows: (\d+) false alarms, (\d+) missed", out)
+    assert windows > 250
+    assert false <= 1
+    assert missed <= 0.05 * windows
+    assert "at most" in out  # what so little data proves
+
+
+def test_gestures() -> None:
+    known, other = _numbers(r"accuracy ([\d.]+) on .* unknown ([\d.]+) of", _run("gestures.py"))
+    assert known > 0.7  # by chance 0.25
+    assert other > 0.7
+
+
+def test_objects() -> None:
+    right, away = _numbers(r"accuracy ([\d.]+) on .* unknown ([\d.]+) of", _run("objects.py"))
+    assert right > 0.6  # by chance 0.17
+    assert away > 0.3
 
 
 def test_topics() -> None:
