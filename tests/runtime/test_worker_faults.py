@@ -28,17 +28,26 @@ DEADLINE = 60.0  # seconds that anything here may take
 ONE = np.ones((1, 3), np.float32)
 
 
+ACTIVITY = "edgeml:activity_watch_int8.onnx"
+OWN = "fake:npu"  # a worker of the test's own; "fake" has one that all tests share
+
+
 @pytest.fixture(scope="module")
-def anchor():
-    """Keep a worker of the CPU, so that each test does not start one of its own."""
-    with edgeml.load("edgeml:activity_watch_int8.onnx", "cpu", 1, isolated=True) as session:
-        yield session
+def shared():
+    """Keep a worker of the CPU and one of an accelerator, so that few have to be started."""
+    many = Isolation(restarts=1000)
+    with (
+        FakeAccelerator() as accelerator,
+        edgeml.load(ACTIVITY, "cpu", 1, isolated=many),
+        edgeml.load(ACTIVITY, "fake", 1, isolated=many),
+    ):
+        yield accelerator
 
 
 @pytest.fixture
-def fake():
-    with FakeAccelerator() as accelerator:
-        yield accelerator
+def fake(shared):
+    shared.heal()
+    return shared
 
 
 class States:
@@ -84,7 +93,7 @@ def gone(pid):
         ("freeze", "no answer within 1 s"),
     ],
 )
-def test_the_cpu_answers_until_the_delegate_is_back(doubles, fake, anchor, caplog, fault, cause):
+def test_the_cpu_answers_until_the_delegate_is_back(doubles, fake, caplog, fault, cause):
     guard = Isolation(deadline=1)
     with (
         caplog.at_level(logging.INFO, "edgeml.runtime"),
@@ -122,7 +131,7 @@ def test_without_fallback_the_call_is_lost_and_the_next_waits(doubles, fake):
         assert runs(session)
 
 
-def test_the_worker_of_the_cpu_comes_back(doubles):
+def test_the_worker_of_the_cpu_comes_back(doubles, shared):
     with edgeml.load(doubles, "cpu", 1, isolated=True) as session:
         states = States(session)
         os.kill(session.pid, signal.SIGKILL)
@@ -133,10 +142,10 @@ def test_the_worker_of_the_cpu_comes_back(doubles):
         assert states.next().state == "running"
 
 
-def test_all_sessions_of_a_worker_come_back(doubles, fake, anchor):
+def test_all_sessions_of_a_worker_come_back(doubles, fake):
     with (
         edgeml.load(doubles, "fake", 1, isolated=True) as one,
-        edgeml.load("edgeml:activity_watch_int8.onnx", "fake", 1, isolated=True) as other,
+        edgeml.load(ACTIVITY, "fake", 1, isolated=True) as other,
     ):
         assert one.pid == other.pid
         states = [States(one), States(other)]
@@ -148,18 +157,18 @@ def test_all_sessions_of_a_worker_come_back(doubles, fake, anchor):
 
 def test_a_worker_that_dies_opening_a_file_is_told_and_does_not_harm_us(doubles, fake, caplog):
     fake.fault("open-crash")
-    with pytest.raises(WorkerLost, match="worker fake: it was ended by SIGSEGV"):
-        edgeml.load(doubles, "fake", 1, isolated=True)
+    with pytest.raises(WorkerLost, match="worker fake:npu: it was ended by SIGSEGV"):
+        edgeml.load(doubles, OWN, 1, isolated=True)
     fake.fault("open-crash")
-    with edgeml.load(doubles, "fake,cpu", 1, isolated=True) as session:
+    with edgeml.load(doubles, f"{OWN},cpu", 1, isolated=True) as session:
         assert session.delegate == "cpu"
         assert runs(session)
-    assert "delegate fake: worker fake: it was ended by SIGSEGV" in caplog.text
+    assert "delegate fake:npu: worker fake:npu: it was ended by SIGSEGV" in caplog.text
 
 
-def test_a_spent_budget_leaves_the_cpu(doubles, fake, anchor):
+def test_a_spent_budget_leaves_the_cpu(doubles, fake):
     guard = Isolation(restarts=2, within=3600)
-    with edgeml.load(doubles, "fake", 1, isolated=guard) as session:
+    with edgeml.load(doubles, OWN, 1, isolated=guard) as session:
         states = States(session)
         fake.fault("open-crash", times=None)
         os.kill(session.pid, signal.SIGKILL)
@@ -173,7 +182,7 @@ def test_a_spent_budget_leaves_the_cpu(doubles, fake, anchor):
 
 def test_a_spent_budget_without_fallback_is_an_error(doubles, fake):
     guard = Isolation(restarts=1, within=3600, fallback=False)
-    with edgeml.load(doubles, "fake", 1, isolated=guard) as session:
+    with edgeml.load(doubles, OWN, 1, isolated=guard) as session:
         fake.fault("open-crash", times=None)
         states = States(session)
         os.kill(session.pid, signal.SIGKILL)
@@ -181,10 +190,10 @@ def test_a_spent_budget_without_fallback_is_an_error(doubles, fake):
         with pytest.raises(WorkerLost, match="all 1 restarts within 3600 s are spent"):
             runs(session)
         with pytest.raises(WorkerLost, match="all 1 restarts within 3600 s are spent"):
-            edgeml.load(doubles, "fake", 1, isolated=guard)
+            edgeml.load(doubles, OWN, 1, isolated=guard)
 
 
-def test_a_model_that_cannot_be_opened_for_some_time_returns(doubles, fake, anchor, caplog):
+def test_a_model_that_cannot_be_opened_for_some_time_returns(doubles, fake, caplog):
     with edgeml.load(doubles, "fake", 1, isolated=True) as session:
         states = States(session)
         fake.fault("open", times=2)
@@ -194,7 +203,7 @@ def test_a_model_that_cannot_be_opened_for_some_time_returns(doubles, fake, anch
     assert caplog.text.count("the fake accelerator does not open models now") == 2
 
 
-def test_a_file_that_has_changed_is_not_opened_again(doubles, fake, anchor, caplog):
+def test_a_file_that_has_changed_is_not_opened_again(doubles, fake, caplog):
     with edgeml.load(doubles, "fake", 1, isolated=True) as session:
         states = States(session)
         shutil.copy(doubles, other := doubles.with_suffix(".new"))
@@ -205,7 +214,7 @@ def test_a_file_that_has_changed_is_not_opened_again(doubles, fake, anchor, capl
         assert states.next().state == "fallback"
 
 
-def test_outputs_that_are_not_finite(doubles, fake, anchor):
+def test_outputs_that_are_not_finite(doubles, fake):
     with edgeml.load(doubles, "fake", 1, isolated=Isolation(finite=True)) as session:
         states = States(session)
         fake.fault("nan")
@@ -237,7 +246,7 @@ def test_closing_waits_for_a_call_that_hangs(doubles, fake):
         runs(session)
 
 
-def test_a_listener_that_raises_does_not_stop_the_restart(doubles, fake, anchor, caplog):
+def test_a_listener_that_raises_does_not_stop_the_restart(doubles, fake, caplog):
     with edgeml.load(doubles, "fake", 1, isolated=True) as session:
         listener = session.on("state", lambda state: 1 / 0)
         states = States(session)
@@ -251,7 +260,7 @@ def test_a_listener_that_raises_does_not_stop_the_restart(doubles, fake, anchor,
 # --- streams ---
 
 
-def test_the_state_of_an_onnx_stream_outlives_its_worker(onnx_file, fake, anchor):
+def test_the_state_of_an_onnx_stream_outlives_its_worker(onnx_file, fake):
     path = onnx_file(
         [("Add", ["x", "state"], ["total"]), ("Identity", ["total"], ["stateN"])],
         {"x": ([1, 2], "FLOAT"), "state": ([1, 2], "FLOAT")},
@@ -265,7 +274,7 @@ def test_the_state_of_an_onnx_stream_outlives_its_worker(onnx_file, fake, anchor
     assert found == [[[n, n]] for n in range(1, 6)]
 
 
-def test_a_tflite_stream_begins_anew_and_says_so(caplog):
+def test_a_tflite_stream_begins_anew_and_says_so(shared, caplog):
     steps = np.random.default_rng(0).integers(-128, -100, (60, 1, 3, 40), dtype=np.int8)
     with (
         edgeml.load("edgeml:okay_nabu.tflite", "cpu", 1, isolated=True) as session,
@@ -307,7 +316,7 @@ def children():
 def test_nothing_is_left_after_kills_and_close(doubles, fake, no_thread_left):
     files, processes, shared = descriptors(), children(), mapped()
     big = np.ones((50000, 3), np.float32)
-    with edgeml.load(doubles, "fake", 1, isolated=True) as session:
+    with edgeml.load(doubles, OWN, 1, isolated=True) as session:
         states = States(session)
         for _ in range(3):
             fake.fault("crash")
@@ -322,7 +331,7 @@ def test_nothing_is_left_after_kills_and_close(doubles, fake, no_thread_left):
 
 
 def test_a_session_that_nobody_holds_frees_its_worker(doubles, fake, no_thread_left):
-    session = edgeml.load(doubles, "fake", 1, isolated=True)
+    session = edgeml.load(doubles, OWN, 1, isolated=True)
     assert runs(session)
     pid = session.pid
     del session
@@ -333,7 +342,7 @@ def test_a_session_that_nobody_holds_frees_its_worker(doubles, fake, no_thread_l
 def test_a_worker_inherits_nothing(doubles, fake, tmp_path):
     with open(tmp_path / "secret", "w") as file:
         os.set_inheritable(file.fileno(), True)
-        with edgeml.load(doubles, "fake", 1, isolated=True) as session:
+        with edgeml.load(doubles, OWN, 1, isolated=True) as session:
             assert runs(session)
             held = [os.readlink(path) for path in Path(f"/proc/{session.pid}/fd").iterdir()]
     assert not any("secret" in name for name in held)
