@@ -16,7 +16,9 @@ def main(folder: str) -> None:
                 window = rng.normal(0, 1, (100, 6))
                 window[:, kind] += 5 * np.sin(np.arange(100) / 8)
                 print("added", learner.add(f"class {kind}", window), flush=True)
-            print("accepted", learner.accept(learner.train(), force=True), flush=True)
+            candidate = learner.train()
+            learner.store.propose(candidate.content, candidate.info)  # as `edgeml teach` does
+            print("accepted", learner.accept(candidate, force=True), flush=True)
 
 
 if __name__ == "__main__":

@@ -116,7 +116,8 @@ class App:
             raise self.config.document.error(
                 COMMANDS_KEY, 'there is no task with type = "personal" to take commands'
             )
-        return Commands(mqtt.commands.filled(mqtt.prefix(self.name), self.name), broker, taught)
+        topics = mqtt.commands.filled(mqtt.prefix(self.name), self.name)
+        return Commands(topics, broker, taught, older=mqtt.embedded)
 
     def _broker(self) -> Broker | None:
         """Return where the broker is; make the embedded one if that is it."""

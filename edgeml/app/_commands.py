@@ -58,23 +58,24 @@ class Commands:
         config: Topics, with everything filled in, and what is allowed.
         broker: Where to listen.
         tasks: The tasks that learn, by name.
-        backoff: Delays between attempts to connect.
+        older: Whether the broker is known to speak MQTT 3.1.1 only.
     """
 
     def __init__(
-        self, config: CommandsConfig, broker: Broker, tasks: Mapping[str, Personal],
-        backoff: Backoff | None = None,
+        self, config: CommandsConfig, broker: Broker, tasks: Mapping[str, Personal], *,
+        older: bool = False,
     ) -> None:  # fmt: skip
         self._config = config
         self._broker = broker
         self._tasks = tasks
-        self._backoff = backoff or Backoff()
+        self._backoff = Backoff()
         self._client: Any = None
         self._job: asyncio.Task[None] | None = None  # what makes others wait
         self._jobs: set[asyncio.Task[None]] = set()
         self._listening: asyncio.Task[None] | None = None
         self._ids: deque[str] = deque(maxlen=_REMEMBERED)
-        self._five = True  # MQTT 5, with response topics; until a broker speaks only 3.1.1
+        self._older = older
+        self._five = not older  # MQTT 5, with response topics; until a broker speaks only 3.1.1
 
     async def __aenter__(self) -> Self:
         self._listening = asyncio.create_task(self._run(), name="commands")
@@ -96,7 +97,7 @@ class Commands:
             except (PublishError, ConfigError) as error:
                 log.warning("commands: %s", error)
                 if self._heard:
-                    delays, self._five = self._backoff.delays(), True
+                    delays, self._five = self._backoff.delays(), not self._older
                 elif any(sign in str(error) for sign in _ONLY_OLDER):
                     self._five = not self._five
             await asyncio.sleep(next(delays))
@@ -143,6 +144,9 @@ class Commands:
                 sender = Sender(sender.topic, sender.correlation, error.id)
             log.info("a command is refused: %s", error)
             await self._answer(sender, _failure("refused", error))
+        except Exception as error:  # one message must not end the listening to others
+            log.exception("a command has failed")
+            await self._answer(sender, _failure("internal", error))
 
     def _sender_of(self, message: Any) -> Sender:
         """Return where to answer.
@@ -185,6 +189,7 @@ class Commands:
             self._job = asyncio.create_task(self._do(command, sender, task), name=command.name)
             self._jobs.add(self._job)
             self._job.add_done_callback(self._ended)
+            await asyncio.sleep(0)  # it begins, so that it can answer when it is cancelled
 
     def _ended(self, job: asyncio.Task[None]) -> None:
         self._jobs.discard(job)

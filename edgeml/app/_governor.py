@@ -10,6 +10,7 @@ from edgeml.app._construct import beside, call
 from edgeml.app._document import Document, nearest
 from edgeml.app._options import Option, options_of, validate
 from edgeml.streams import Pipeline
+from edgeml.tasks import Task
 
 if TYPE_CHECKING:
     from edgeml.app._config import SourceConfig, TaskConfig
@@ -45,7 +46,7 @@ class GovernorConfig:
         """
         options = validate(document, KEY, table, governor_options())
         ladder: Mapping[str, Any] = options.get("models") or {}
-        models = {name: task for name, task in tasks.items() if "model" in task.kind.options()}
+        models = {name: task for name, task in tasks.items() if _is_task(task.kind.load())}
         _check_names(document, "fps", "source", options.get("fps") or {}, sources)
         _check_names(document, "models", "task with a model", ladder, models)
         for name, paths in ladder.items():
@@ -85,6 +86,10 @@ def governor_options() -> dict[str, Option]:
     from edgeml.devices import Governor
 
     return options_of(Governor)
+
+
+def _is_task(made: Any) -> bool:
+    return isinstance(made, type) and issubclass(made, Task)  # what hot swap is for
 
 
 def _check_names(

@@ -13,6 +13,8 @@ from edgeml.errors import EdgeMLError
 if TYPE_CHECKING:
     from edgeml.cli._teach_local import Taught
 
+COUNTDOWN = 3.0  # seconds to get ready in
+
 
 def ask(taught: Taught) -> None:
     """Ask for classes, collect, train, and ask whether to use it."""
@@ -20,9 +22,9 @@ def ask(taught: Taught) -> None:
         try:
             label = input("class to show now (empty: train): ").strip()
             if not label:
-                _train(taught)
-                return
-            asyncio.run(taught.do("collect", {"label": label}, _tell))
+                return _train(taught)
+            wanted = {"label": label, "countdown": COUNTDOWN}
+            asyncio.run(taught.do("collect", wanted, _tell))
         except EOFError:
             print()
             return

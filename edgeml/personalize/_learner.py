@@ -228,7 +228,7 @@ class Learner(Stage):
             every: Seconds of sample time between two that are tried.
             subject: Whom they are of.
         """
-        return Collection(self, label, source, count, countdown, every, subject)
+        return Collection(self, check_label(label), source, count, countdown, every, subject)
 
     def train(self, *, weights: Callable[[Example], float] | None = None) -> Candidate:
         """Train a head on all examples; it is not used before `accept`.

@@ -497,6 +497,7 @@ class Store:
         if said != "ok":
             raise StoreError(f"{self.folder}: the store is damaged: {said}")
         self.current()
+        self.proposed()
 
     @property
     def nbytes(self) -> int:
