@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from edgeml.errors import ModelError
+from edgeml.errors import GraphError, ModelError
 from edgeml.platform import cores
 from edgeml.streams import Sample, Stage
 from edgeml.tasks._image import ImagePreprocess
@@ -88,8 +88,18 @@ class Task(Stage):
 
         Args:
             new: A model: path, URL, ``"edgeml:NAME"`` or `Session`; or a stage or a callable.
+
+        Raises:
+            GraphError: it is none of these.
         """
-        return super().replacement(new) if callable(new) else self._with_model(new)
+        if callable(new):
+            return super().replacement(new)
+        if not isinstance(new, str | os.PathLike) and not hasattr(new, "metadata"):
+            raise GraphError(
+                f"swap: {self.name!r} takes a model (path, URL, edgeml:NAME or Session), a stage "
+                f"or a function; received {new!r}"
+            )
+        return self._with_model(new)
 
     def _with_model(self, model: Model) -> Self:
         """Return a task that goes on where this one is, with another model."""
@@ -254,7 +264,8 @@ class _Inference(Stage):
         self.task = task
 
     def replacement(self, new: Any) -> Stage:
-        return super().replacement(new) if callable(new) else _Inference(self.task._with_model(new))
+        stage = self.task.replacement(new)
+        return _Inference(stage) if isinstance(stage, FrameTask) else stage
 
     def open(self) -> None:
         self.task.open()

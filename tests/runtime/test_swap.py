@@ -260,6 +260,8 @@ async def test_swap_refuses_what_makes_no_sense(classifier_file):
             await swap("plain", "model.onnx")
         with pytest.raises(GraphError, match="there is no stage 'sea'; expected one of see, plain"):
             await swap("sea", classifier_file("bee"))
+        with pytest.raises(GraphError, match="takes a model .* received None"):
+            await swap("see", None)
         with pytest.raises(GraphError, match="stands in the pipeline twice"):
             await swap("see", plain)
     with pytest.raises(PipelineError, match="is not running"):
