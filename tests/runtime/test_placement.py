@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -133,3 +135,14 @@ def test_a_profile_on_a_delegate(delegate):
     assert placement[0].delegate != CPU or delegate == "qnn"
     assert sum(node.share for node in placement) == pytest.approx(1)
     assert delegate in placement.advice
+
+
+def test_the_precision_of_a_delegate_that_calculates_in_less(doubles, monkeypatch):
+    made = SimpleNamespace(precision=lambda delegate: "fp16")
+    with edgeml.load(doubles) as session:
+        assert session.placement(profile=True)[0].precision == "float"
+        monkeypatch.setattr("edgeml.runtime._delegates.find", lambda name: made)
+        node = PlacedNode("a", "Conv", CPU, "Conv", "float", 1.0)
+        assert session._in_its_precision(node).precision == "fp16"
+        eight = PlacedNode("a", "Conv", CPU, "Conv", "uint8", 1.0)
+        assert session._in_its_precision(eight) == eight
