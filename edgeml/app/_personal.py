@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from edgeml.events import Output
     from edgeml.personalize import Learner
 
+Collected = Literal["windows", "events"]
 Method = Literal["auto", "nearest-mean", "knn", "bias", "linear", "mlp"]
+_KEPT = 2048  # pieces of a signal that wait to be looked at
 _RUNNING = "running"  # a file in the store's folder; who holds its lock runs an app
 
 
@@ -38,13 +40,17 @@ class Personal(Stage):
         duplicate: Cosine of features above which two samples are the same.
         keep_raw: Whether samples are kept too, to make features of another backbone from them.
         reembed: Whether features of another backbone in the store are made anew from raw samples.
+        collect: What examples of readings or sound are: "windows" as they come, or "events", which
+            begin with a movement or a sound and end with rest; None: events of sound, windows of
+            readings.
         **options: As for `Stage`: name, concurrency, on_error, timeout.
     """
 
     def __init__(
         self, model: str, *, store: str, method: Method = "auto", features: str | None = None,
         delegate: str = "auto", threads: int = 1, budget: int = 64 << 20, keep: float = 0.95,
-        duplicate: float = 0.9999, keep_raw: bool = False, reembed: bool = False, **options: Any,
+        duplicate: float = 0.9999, keep_raw: bool = False, reembed: bool = False,
+        collect: Collected | None = None, **options: Any,
     ) -> None:  # fmt: skip
         super().__init__(**options)
         from edgeml.personalize._tables import check_budget
@@ -56,6 +62,7 @@ class Personal(Stage):
         self._learning = {"method": method, "keep": keep, "duplicate": duplicate,
                           "keep_raw": keep_raw, "reembed": reembed}  # fmt: skip
         self._learner: Learner | None = None
+        self._collect = collect
         self._windows: Windows | None = None
         self._taps: tuple[Tap, ...] = ()
         self._lock = -1
@@ -124,22 +131,34 @@ class Personal(Stage):
     def __call__(self, item: Any) -> Any:
         """Return what a sample is; of readings and sound, what each window is."""
         if self._windows is None or not isinstance(item, Sample):
-            return self._tell(item)
+            self._offer(item)
+            return self.learner(item)
+        if self.cut is None:
+            self._offer(item)
         return self._each(item)
 
     def _each(self, sample: Sample[Any]) -> Iterator[Any]:
         assert self._windows is not None
         for window in self._windows(sample):
-            yield self._tell(window)
+            if self.cut is not None:
+                self._offer(window)
+            yield self.learner(window)
 
-    def _tell(self, item: Any) -> Any:
+    @property
+    def cut(self) -> Windows | None:
+        """What cuts the source into what is collected; None: it is collected as it comes."""
+        if self._windows is None:
+            return None
+        default: Collected = "events" if self._windows.grid.kind == "audio" else "windows"
+        return self._windows if (self._collect or default) == "windows" else None
+
+    def _offer(self, item: Any) -> None:
         for tap in self._taps:
             tap.put(item)
-        return self.learner(item)
 
     def tap(self) -> Tap:
-        """Return a stream of the samples as the learner gets them, for use on this loop."""
-        found = Tap(self)
+        """Return a stream of the samples to collect, for use on this loop."""
+        found = Tap(self, _KEPT if self._windows is not None and self.cut is None else 1)
         self._taps = (*self._taps, found)
         return found
 
@@ -154,10 +173,11 @@ class Personal(Stage):
 
 
 class Tap:
-    """The samples that a running task gets, the newest of them; ends with the task."""
+    """The samples that a running task gets, the newest so many of them; ends with the task."""
 
-    def __init__(self, task: Personal) -> None:
+    def __init__(self, task: Personal, most: int) -> None:
         self._task = task
+        self._most = most
         self._loop = asyncio.get_running_loop()
         self._queue: asyncio.Queue[Any] = asyncio.Queue()
 
@@ -170,7 +190,7 @@ class Tap:
         self._loop.call_soon_threadsafe(self._put, _End)
 
     def _put(self, item: Any) -> None:
-        while not self._queue.empty():  # nobody has taken the one before: the newest counts
+        while self._queue.qsize() >= self._most:  # nobody has taken the oldest
             self._queue.get_nowait()
         self._queue.put_nowait(item)
 

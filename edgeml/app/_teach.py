@@ -152,7 +152,7 @@ def samples_for(config: AppConfig, task: Personal) -> Pipeline:
         config: What app.toml says.
         task: The task, loaded.
     """
-    steps: list[Any] = [] if task._windows is None else [stage(task._windows)]
+    steps: list[Any] = [] if task.cut is None else [stage(task.cut)]
     name = config.tasks[task.name].source
     while name in config.tasks:
         steps.insert(0, construct(config.document, config.tasks[name]))

@@ -268,6 +268,46 @@ def test_another_process_teaches_the_task_that_runs(task) -> None:
     assert shown(task, 0).labels == (UNKNOWN,)
 
 
+@pytest.mark.parametrize(("collect", "pieces"), [(None, 1), ("windows", 1), ("events", 100)])
+async def test_windows_or_all_readings_are_collected(tmp_path, collect, pieces) -> None:
+    task = Personal(WATCH, store=str(tmp_path), name="gestures", collect=collect)
+    await asyncio.to_thread(task.load)
+    tap = task.tap()
+    for i, row in enumerate(motion(0)):
+        list(task(Sample(row, t=i * 20_000_000, arrived=0)))
+    await asyncio.sleep(0)
+    shapes = [(await anext(tap)).data.shape for _ in range(pieces)]
+    assert shapes == [(100, 6)] if pieces == 1 else [(6,)] * 100
+    task.aclose()
+    with pytest.raises(StopAsyncIteration):
+        await anext(tap)
+
+
+async def test_words_are_cut_out_of_sound(tmp_path) -> None:
+    """Two seconds of rest, then a tone of half a second: one example, of the tone."""
+    task = Personal("edgeml:speech_embedding.onnx", store=str(tmp_path), name="word")
+    await asyncio.to_thread(task.load)
+    rate, rng = 16000, np.random.default_rng(0)
+    sound = rng.normal(0, 1e-3, 5 * rate).astype(np.float32)
+    tone = np.sin(np.arange(rate // 2) * 0.3) * np.hanning(rate // 2)
+    sound[2 * rate : 2 * rate + rate // 2] += (0.3 * tone).astype(np.float32)
+    block = 1600
+
+    async def stream() -> Any:
+        for i in range(0, len(sound), block):
+            yield Sample(sound[i : i + block], t=i * 62_500, arrived=0, duration=10**8)
+
+    assert task.cut is None
+    said = b'{"schema": 1, "command": "collect", "label": "beep", "count": 1, "countdown": 0}'
+    found = await Teacher(task.learner, stream).do(parse(said), _silent)
+    assert found["counts"] == {"beep": 1}
+    blocks = [b async for b in stream()]
+    labels = [r.data.label for b in blocks[:20] for r in task(b)]
+    assert labels == [UNKNOWN] * len(labels)
+    assert labels
+    task.aclose()
+
+
 def test_others_see_that_an_app_holds_the_store(task) -> None:
     assert not is_held(task.folder)
     task.load()
