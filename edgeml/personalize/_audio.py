@@ -140,7 +140,7 @@ class _Ear:
         if len(labels) < 2 or np.abs(self.sound).max() < _SILENT:
             return labels, [0.0] * len(labels)
         # A word that is clipped is a word: what is refused as an example is not refused here.
-        found = learner._classified(learner.backbone.rows(self.sound[None])[0])
+        found = learner._classified(learner.backbone.embed(self.sound))
         return found.labels, found.scores.tolist()
 
 

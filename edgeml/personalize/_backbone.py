@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgeml.errors import DataError, InputError, ModelError
+from edgeml.personalize._adapt_blocks import last_blocks
 from edgeml.personalize._join import NAMES, cut_at, find_features, joined
 from edgeml.runtime import load, resolve
 from edgeml.streams import Sample
@@ -62,6 +63,8 @@ class Backbone:
         features: Name of the output, or in an ONNX model of any value, that has the features.
             None: what the metadata says, an output named features or embedding, or what goes
             into the last dense layer.
+        cut: A value before the features, or "auto" for the one before the last two layers: what
+            is kept of an example is then taken there, so that heads can train what follows, too.
         preprocess: ``fn(data) -> input``, or the description of a picture, instead of the
             metadata's.
         delegate: As for `edgeml.load`.
@@ -70,7 +73,8 @@ class Backbone:
     Attributes:
         name: What the user calls the model.
         key: What tells these features from all others.
-        size: How many features there are.
+        size: How many features there are, or numbers at the cut.
+        blocks: ONNX file of what follows the cut, up to the features; None without a cut.
         signal: The windows that it takes, of sound or motion; None for anything else.
 
     Raises:
@@ -85,7 +89,7 @@ class Backbone:
     """
 
     def __init__(
-        self, model: Any, *, features: str | None = None,
+        self, model: Any, *, features: str | None = None, cut: str | None = None,
         preprocess: Callable[[Any], Any] | Mapping[str, Any] | None = None,
         delegate: str = "auto", threads: int = 1,
     ) -> None:  # fmt: skip
@@ -95,6 +99,9 @@ class Backbone:
         metadata = self._session.metadata
         try:
             self._output, self._is_onnx = self._find(features)
+            self.blocks: bytes | None = None
+            if cut is not None:
+                self._output, self.blocks = self._last_blocks(cut)
             if self._output not in {spec.name for spec in self._session.outputs}:
                 self._session = self._cut(delegate, threads)
             self._spec = preprocess if isinstance(preprocess, Mapping) else metadata.preprocess
@@ -129,6 +136,13 @@ class Backbone:
             f"{self.name}: which output has the features? Pass features= with one of "
             f"{', '.join(outputs)}; received {features!r}"
         )
+
+    def _last_blocks(self, cut: str) -> tuple[str, bytes]:
+        if not self._is_onnx:
+            raise ModelError(
+                f"{self.name} is a TFLite model, which is never trained: cut= needs an ONNX model"
+            )
+        return last_blocks(self._file, self._output, cut)
 
     def _cut(self, delegate: str, threads: int) -> Session:
         """Return a session of the part of the model up to its features."""
@@ -174,12 +188,11 @@ class Backbone:
             raise DataError("the features hold NaN or infinity")
         return found
 
-    def rows(self, windows: Array) -> Array:
-        """Return features (windows, size) of sound (windows, samples), whatever is in it."""
-        name = self._session.inputs[0].name
-        key = getattr(self, "_inner", self._output)
-        found = [self._session.run({name: window[None]})[key].reshape(-1) for window in windows]
-        return np.stack(found).astype(np.float32, copy=False)
+    def embed(self, window: Array) -> Array:
+        """Return the features of a whole window of a signal, whatever is in it."""
+        outputs = self._session.run({self._session.inputs[0].name: window[None]})
+        found: Array = outputs[getattr(self, "_inner", self._output)].reshape(-1)
+        return found.astype(np.float32, copy=False)
 
     def _array(self, sample: Any) -> Array:
         spec = self._session.inputs[0]

@@ -43,16 +43,16 @@ class HeldOut:
         return float(np.mean(right)) if right else float("nan")
 
 
-def folds_of(classes: Array, most: int, seed: int = 0) -> Array:
+def folds_of(classes: Array, most: int, seed: int = 0, alone: int = ALONE) -> Array:
     """Return the part in which each example is held out; -1 for the only one of a class.
 
-    Each class is spread over all parts. Up to `ALONE` examples, each is a part of its own.
+    Each class is spread over all parts. Up to `alone` examples, each is a part of its own.
     """
     found = np.full(len(classes), -1)
     rng = np.random.default_rng(seed)
     counts = np.bincount(classes)
     shared = np.flatnonzero(counts[classes] > 1)
-    if len(classes) <= ALONE:
+    if len(classes) <= alone:
         found[shared] = np.arange(len(shared))
         return found
     start = 0
@@ -66,10 +66,13 @@ def folds_of(classes: Array, most: int, seed: int = 0) -> Array:
 def threshold_of(similarity: Array, known: Array, keep: float) -> float:
     """Return the similarity below which something is unknown.
 
-    With five held-out unknown examples or more it is where most of both are told right. Else it
-    keeps the share `keep` of the known ones, as split conformal prediction does (Vovk et al.,
-    2005); where they are too few for that, all of them.
+    With five held-out unknown examples or more it is in the middle of the gap where most of both
+    are told right. Else it keeps the share `keep` of the known ones, as split conformal prediction
+    does (Vovk et al., 2005); where they are too few for that, all of them. A share of 1 turns
+    nothing away.
     """
+    if keep == 1:
+        return -1.0
     seen = np.isfinite(similarity)
     inside = np.sort(similarity[seen & known])
     outside = np.sort(similarity[seen & ~known])
@@ -79,7 +82,9 @@ def threshold_of(similarity: Array, known: Array, keep: float) -> float:
         steps = np.concatenate([inside, outside])
         kept = 1 - np.searchsorted(inside, steps, side="left") / len(inside)
         refused = np.searchsorted(outside, steps, side="left") / len(outside)
-        return float(steps[int((kept + refused).argmax())])
+        best = steps[int((kept + refused).argmax())]
+        # As far from the unknown below as from the known above: others' examples will differ.
+        return float((best + steps[steps < best].max(initial=-1.0)) / 2)
     rank = max(1, int((1 - keep) * (len(inside) + 1)))
     return float(inside[rank - 1])
 

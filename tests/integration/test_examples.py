@@ -30,7 +30,7 @@ def test_every_example_has_a_test() -> None:
         "finetune.py", "first_model.py", "forecast.py", "gan.py", "gestures.py", "objects.py",
         "own_stages.py", "people.py", "saliency.py", "seq2seq.py", "spoken_digits.py",
         "super_resolution.py", "tabular.py", "titanic.py", "topics.py", "two_inputs.py",
-        "two_senses.py", "vae.py",
+        "two_senses.py", "vae.py", "wake_word.py",
     }  # fmt: skip
 
 
@@ -163,6 +163,15 @@ def test_super_resolution() -> None:
 def test_spoken_digits() -> None:
     (accuracy,) = _numbers(r"accuracy ([\d.]+) on 50 words", _run("spoken_digits.py"))
     assert accuracy > 0.5
+
+
+@pytest.mark.skipif(
+    not (shutil.which("espeak-ng") and shutil.which("flite")), reason="needs espeak-ng and flite"
+)
+def test_wake_word() -> None:
+    heard, false = _numbers(r"heard (\d+) of 10, and (\d+) times in 10", _run("wake_word.py"))
+    assert heard >= 9
+    assert false <= 1
 
 
 def test_forecast() -> None:
