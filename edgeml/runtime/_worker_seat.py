@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from edgeml.errors import DelegateError, EdgeMLError, ModelError, WorkerLost
 from edgeml.runtime._backend import Delegate
@@ -33,7 +33,7 @@ class SessionState:
         cause: What happened; "" when all is well again.
     """
 
-    state: str
+    state: Literal["running", "fallback", "lost"]
     delegate: str
     cause: str
 

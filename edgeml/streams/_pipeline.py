@@ -32,7 +32,8 @@ class Pipeline(Composable, Emitter):
     - ``"result"``: an item reached an end, or left through a sink; payload: the item.
     - ``"drop"``: an item was lost; payload: `Drop`.
     - ``"error"``: the pipeline failed; payload: the error. If nobody listens, `run` raises it.
-    - ``"state"``: a source connects, flows, reconnects or ends; payload: `StateChange`.
+    - ``"state"``: a source connects, flows, reconnects or ends, or a task's isolated model
+      leaves its delegate or returns; payload: `StateChange`.
 
     A pipeline runs once.
 

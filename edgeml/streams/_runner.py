@@ -7,7 +7,7 @@ import contextlib
 import inspect
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from edgeml.streams._lag import LagGuard
 from edgeml.streams._nodes import Node, SourceNode
 from edgeml.streams._sample import Clock
 from edgeml.streams._source import SourceState
+from edgeml.streams._stage import Stage, StageState
 from edgeml.streams._workers import Workers
 
 if TYPE_CHECKING:
@@ -47,11 +48,15 @@ class Drop:
 
 @dataclass(frozen=True)
 class StateChange:
-    """Payload of ``"state"``: a source connects, flows, reconnects or ends."""
+    """Payload of ``"state"``: a source connects, flows, reconnects or ends.
+
+    Of a task whose model is isolated, too: it is ``"running"`` on its delegate, a ``"fallback"``
+    to the CPU, or ``"lost"`` until the model's process is back; `source` is the task's name.
+    """
 
     source: str
-    old: SourceState
-    new: SourceState
+    old: SourceState | StageState
+    new: SourceState | StageState
     reason: str
 
 
@@ -214,6 +219,9 @@ class Runner:
 
     async def open_steps(self, steps: Sequence[Any]) -> None:
         """Open stages and sinks, all at once."""
+        for step in steps:
+            if isinstance(step, Stage):
+                step._listener = self._stage_listener(step, asyncio.get_running_loop())
         async with _OpeningThreads(len(steps)) as threads:
             opened = await asyncio.gather(
                 *(_open(step, threads) for step in steps), return_exceptions=True
@@ -221,6 +229,18 @@ class Runner:
         for error in opened:
             if isinstance(error, BaseException):
                 raise error
+
+    def _stage_listener(
+        self, stage: Stage, loop: asyncio.AbstractEventLoop
+    ) -> Callable[[StageState, StageState, str], None]:
+        """Return what a stage calls, in whatever thread, when its state changes."""
+
+        def changed(old: StageState, new: StageState, reason: str) -> None:
+            change = StateChange(stage.name, old, new, reason)
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(self.pipeline.emit_soon, "state", change)
+
+        return changed
 
     async def close_step(self, step: Any) -> None:
         """Close one stage or sink; an error is logged, since nobody waits for it."""

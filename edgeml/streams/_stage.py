@@ -40,6 +40,7 @@ class Retry:
 
 
 OnError = Literal["fail", "skip"] | Retry
+StageState = Literal["running", "fallback", "lost"]
 
 
 class Stage(Composable):
@@ -73,6 +74,9 @@ class Stage(Composable):
         >>> asyncio.run(main())
         [2, 4]
     """
+
+    # Tells the pipeline that what the stage works with has gone or come back; from any thread.
+    _listener: Callable[[StageState, StageState, str], None] | None = None
 
     def __init__(
         self,

@@ -17,7 +17,8 @@ from edgeml.tasks._image import ImagePreprocess
 
 if TYPE_CHECKING:
     from edgeml.events import Output
-    from edgeml.runtime import Session
+    from edgeml.runtime import Isolation, Session, SessionState
+    from edgeml.streams._stage import StageState
 
 Model = Any  # str | os.PathLike[str] | Session
 
@@ -37,6 +38,8 @@ class Task(Stage):
         labels: Names of the classes, instead of those in the model's metadata.
         delegate: As for `edgeml.load`.
         threads: Of one inference; more inferences in flight (`concurrency`) are faster.
+        isolated: As for `edgeml.load`: the pipeline's event ``"state"`` tells when the model
+            leaves its delegate and when it returns, as it does of a `Session` that is isolated.
         **options: As for `Stage`: name, concurrency, on_error, timeout.
     """
 
@@ -51,6 +54,7 @@ class Task(Stage):
         labels: Sequence[str] | None = None,
         delegate: str = "auto",
         threads: int = 1,
+        isolated: bool | Isolation = False,
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -58,6 +62,8 @@ class Task(Stage):
         self._labels = None if labels is None else tuple(labels)
         self._delegate = delegate
         self._threads = threads
+        self._isolated = isolated
+        self._state: StageState = "running"
         self._session: Session | None = None
         self._replaced: Task | None = None  # whose place this takes, until it is open
         self._lock = threading.Lock()
@@ -82,6 +88,8 @@ class Task(Stage):
                 self._release(session)
                 raise
             self._session, self._replaced = session, None
+            if (on := getattr(session, "on", None)) is not None:
+                on("state", self._session_changed)
 
     def replacement(self, new: Any) -> Stage:
         """Return the stage that takes this one's place; see `Pipeline.swap`.
@@ -131,11 +139,22 @@ class Task(Stage):
         from edgeml.runtime import load
 
         if isinstance(self.model, str | os.PathLike):
-            return load(self.model, delegate=self._delegate, threads=self._threads)
+            return load(
+                self.model, delegate=self._delegate, threads=self._threads,
+                isolated=self._isolated,
+            )  # fmt: skip
         session: Session = self.model
         return session
 
+    def _session_changed(self, state: SessionState) -> None:
+        """Tell the pipeline, if there is one, that the model left its delegate or is back."""
+        old, self._state = self._state, state.state
+        if self._listener is not None:
+            self._listener(old, state.state, state.cause)
+
     def _release(self, session: Session) -> None:
+        if (off := getattr(session, "off", None)) is not None:
+            off("state", self._session_changed)
         if session is not self.model:
             session.close()
 
@@ -268,6 +287,7 @@ class _Inference(Stage):
         return _Inference(stage) if isinstance(stage, FrameTask) else stage
 
     def open(self) -> None:
+        self.task._listener = self._listener
         self.task.open()
 
     def __call__(self, item: Any) -> Any:
