@@ -55,8 +55,10 @@ def camera(report: Report, *, quick: bool) -> None:
     found = json.loads(done.stdout.splitlines()[-1])
     case = f"camera at {found['fps']:.3g} fps, one core, detector while training"
     off, on = found["off"], found["on"]
-    note = (f"detector and decoding take {found['share']:.0%} of the core; {found['trained']} "
-            f"trainings of a linear head on {EXAMPLES} examples, {on['frames']} frames")  # fmt: skip
+    note = (
+        f"detector and decoding take {found['share']:.0%} of the core; {found['trained']} "
+        f"trainings of a linear head on {EXAMPLES} examples, {on['frames']} frames"
+    )
     report.add(Row(case, "frames dropped more than without", "frames", "lower",
                    ours=on["dropped"] - off["dropped"], target=0, target_on="ours",
                    n=found["rounds"], note=note))  # fmt: skip
@@ -125,8 +127,8 @@ async def measure(learner: Learner, fps: float, rounds: int, seconds: float) -> 
     running.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await running
-    ratios = [float(np.percentile(b, 99) / np.percentile(a, 99))
-              for a, b in zip(phases["off"].latency, phases["on"].latency, strict=True)]  # fmt: skip
+    both = zip(phases["off"].latency, phases["on"].latency, strict=True)
+    ratios = [float(np.percentile(b, 99) / np.percentile(a, 99)) for a, b in both]
     quarters = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
     return {
         "fps": fps, "rounds": rounds, "share": cpu / rounds / seconds,
@@ -139,8 +141,8 @@ async def measure(learner: Learner, fps: float, rounds: int, seconds: float) -> 
 
 @contextlib.asynccontextmanager
 async def phase_of(learner: Learner, phase: Phase, *, training: bool) -> AsyncIterator[None]:
-    task = asyncio.create_task(train_on(learner, phase)) if training else None
     await asyncio.sleep(1)  # what the phase before has left behind is over
+    task = asyncio.create_task(train_on(learner, phase)) if training else None
     yield
     if task is not None:
         task.cancel()
@@ -176,9 +178,12 @@ def slow_enough() -> float:
 def measured(quick: bool) -> dict[str, Any]:
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # the training process inherits it
     cv2.setNumThreads(1)
-    with tempfile.TemporaryDirectory() as folder, taught(folder) as store:
-        with Learner("edgeml:efficientnet_lite0_int8.onnx", store=store) as learner:
-            return asyncio.run(measure(learner, slow_enough(), *((2, 7) if quick else (8, 20))))
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        taught(folder) as store,
+        Learner("edgeml:efficientnet_lite0_int8.onnx", store=store) as learner,
+    ):
+        return asyncio.run(measure(learner, slow_enough(), *((1, 6) if quick else (8, 20))))
 
 
 if __name__ == "__main__":

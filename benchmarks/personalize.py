@@ -2,7 +2,8 @@
 
     python benchmarks/personalize.py --sources DIR --float-model efficientnet_lite0.onnx
 
-`--sources` holds what tools/_sources.py fetches (tuxpaint-stamps-default is needed);
+`--sources` holds what tools/_sources.py fetches (tuxpaint-stamps-default is needed; with aeon's
+wheel unpacked in it there is one anomaly more);
 `--float-model` is what tools/convert_efficientnet.py writes, with an output named features.
 Without them the cases that need them are left out, and it says so.
 """
@@ -25,6 +26,9 @@ from typing import Any
 
 import cv2
 import numpy as np
+from _personalize_anomaly import anomalies
+from _personalize_camera import camera
+from _personalize_wake import wake_word
 from _report import Report, Row, main
 
 import edgeml
@@ -52,6 +56,9 @@ def run(report: Report, args: argparse.Namespace) -> None:
         one_after_another(report, stamps, 5 if args.quick else 30)
         ready(report, stamps.int8, stamps.labels, 5 if args.quick else 30)
         many_examples(report, stamps, 3 if args.quick else 10)
+    anomalies(report, args.sources, quick=args.quick)
+    camera(report, quick=args.quick)
+    wake_word(report, args.sources, quick=args.quick)
     killed(report, 5 if args.quick else 200)
 
 
