@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -204,9 +204,11 @@ class Backbone:
             not isinstance(n, int) or n == m for n, m in zip(wanted, array.shape, strict=True)
         )
         if not fits or array.dtype.kind not in "fiub":
+            sound = self.signal is not None and self.signal.kind == "audio"
+            live = " A live stream of sound goes through Spotter(learner)" if sound else ""
             raise InputError(
                 f"{self.name}: expected numbers of shape {wanted}, received {array.dtype} "
-                f"{list(array.shape)}: are the rate and the length those of the model?",
+                f"{list(array.shape)}: are the rate and the length those of the model?{live}",
                 name=spec.name, expected=wanted, received=list(array.shape),
             )  # fmt: skip
         if array.dtype.kind == "f":
@@ -229,6 +231,12 @@ class Backbone:
     def close(self) -> None:
         """Free the model; idempotent."""
         self._session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
 
 
 def _check_signal(values: Array, kind: str) -> None:

@@ -130,6 +130,7 @@ class Cutter(Stage):
         self._pending: list[int] = []  # first rows of windows
         self._item: Any = None
         self._t, self._row = 0, 0  # time of a row
+        self._began: int | None = None  # time of the first row
 
     def __call__(self, item: Any) -> Iterator[Any]:
         """Return the windows that a piece completes."""
@@ -149,9 +150,11 @@ class Cutter(Stage):
         """
         rows = self._checked(item)
         if isinstance(item, Sample):
+            self._check_rate(item, len(rows))
             if self._rows is not None and self._is_gap(item):
                 self._reset()
             self._t, self._row = item.t, self._first + self._kept()
+            self._began = item.t if self._began is None else self._began
         self._item = item
         self._rows = rows if self._rows is None else np.concatenate([self._rows, rows])
         while self._done + self._frame <= self._first + self._kept():
@@ -227,6 +230,23 @@ class Cutter(Stage):
     def _is_gap(self, item: Sample[Any]) -> bool:
         expected = self._t + (self._first + self._kept() - self._row) * 1e9 / self.rate
         return bool(item.meta.get("discontinuity")) or abs(item.t - expected) > 0.25e9
+
+    def _check_rate(self, item: Sample[Any], rows: int) -> None:
+        """Refuse readings of another rate, by their duration or by the times of many."""
+        passed = 0 if self._began is None else item.t - self._began
+        so_far = self._first + self._kept()
+        if item.duration and rows > 1:
+            measured = rows * 1e9 / item.duration
+        elif passed > 0 and so_far >= self.rate:
+            measured = so_far * 1e9 / passed
+        else:
+            return
+        if abs(measured / self.rate - 1) > 0.2:
+            raise InputError(
+                f"{self.name}: expected {self.rate:g} Hz, received {measured:.3g} Hz: ask the "
+                "source for that rate, or resample before it",
+                name="rate", expected=self.rate, received=measured,
+            )  # fmt: skip
 
     def _seconds(self, rows: float) -> str:
         return f"{rows / self.rate:.2g} s"

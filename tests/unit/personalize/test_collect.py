@@ -119,6 +119,9 @@ def test_other_rates_and_wrong_settings_are_refused():
         list(Utterances().push(Sample(np.zeros(512), t=0, arrived=0, duration=64_000_000)))
     with pytest.raises(InputError, match="mix the channels"):
         list(Utterances().push(np.zeros((512, 2))))
+    for size in (1, 25):
+        with pytest.raises(InputError, match="expected 50 Hz, received 100 Hz"):
+            cut(Gestures(), chunks(motion((3, 0)), size, rate=100))
     with pytest.raises(ConfigError, match="after <= silence"):
         Utterances(after=0.5)
     with pytest.raises(ConfigError, match="rate above 0"):
@@ -203,7 +206,7 @@ def test_for_the_unknown_everything_counts(ears, tmp_path):
         assert learner.counts() == {UNKNOWN: 4}
         with pytest.raises(DataError, match="silent"):
             learner.add(UNKNOWN, np.zeros(WINDOW, np.float32))
-        with pytest.raises(InputError, match=r"26480.*the rate and the length"):
+        with pytest.raises(InputError, match=r"26480.*the rate and the length.*Spotter"):
             learner.add(UNKNOWN, signal[:16000])
         wrong = Sample(signal[:WINDOW], t=0, arrived=0, duration=round(WINDOW / 8000 * 1e9))
         with pytest.raises(InputError, match="8000 Hz"):
