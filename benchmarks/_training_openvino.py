@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / ".cache" / "openvino"
-NEEDS = ("onnxruntime-openvino", "onnx", "numpy")
+NEEDS = ("onnxruntime-openvino", "onnx", "numpy", "ai-edge-litert")
 BATCH, STEPS, ROUNDS = 32, 40, 7
 
 

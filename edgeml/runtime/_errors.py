@@ -39,6 +39,8 @@ ORT_ERRORS = MappingProxyType(
 
 # "[ONNXRuntimeError] : 1 : FAIL : /path/file.cc:46 void f(int) What happened"
 _CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
+_PLUGIN = "[OpenVINO-EP] "  # what it says itself comes behind pages of C++
+_RAISED = re.compile(r"Exception from \S+:\d+: ?")
 _PLACE = re.compile(r"^/\S+:\d+ .*?\)(?: const)? (?=[A-Z\[])")
 
 
@@ -68,6 +70,7 @@ def _kind(error: Exception) -> type[EdgeMLError] | None:
 def reason(error: Exception) -> str:
     """Cut the runtime's own code and source line off its message."""
     text = " ".join(str(error).split()) or type(error).__name__
+    text = _RAISED.sub("", text.rpartition(_PLUGIN)[2])
     return _PLACE.sub("", _CODE.sub("", text)).rstrip(".")
 
 

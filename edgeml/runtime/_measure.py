@@ -27,7 +27,7 @@ from edgeml.runtime._winners import remember as keep
 _CHECKS = 4  # sets of random inputs to compare outputs with
 _WARM = 3  # calls
 _SLICE = 0.02  # seconds that each delegate has its turn
-_ROUNDS = 7  # at least
+_ROUNDS = 11  # at least
 _REGRET = 1.03  # how much faster another may be than the winner, at most
 _SURE = 2.33  # standard deviations: 99%, one-sided
 _PATIENCE = 4  # times the seconds for timing, while that is not sure

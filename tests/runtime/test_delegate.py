@@ -393,7 +393,8 @@ class Options:
         self.devices, self.settings = devices, settings
 
 
-def test_options_of_plugins(ort):
+def test_options_of_plugins(ort, monkeypatch):
+    monkeypatch.setattr("edgeml.runtime._delegates._qnn.machine", lambda: "aarch64")
     gpu = device("OpenVINOExecutionProvider", "GPU")
     npu, web = device("QNNExecutionProvider", "NPU"), device("WebGpuExecutionProvider", "GPU")
     ort.get_ep_devices = lambda: [device("OpenVINOExecutionProvider", "CPU"), gpu, npu, web]

@@ -89,3 +89,18 @@ with edgeml.load("edgeml:activity_watch_int8.onnx") as session:
 """
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert (ran.stdout, ran.stderr) == ("", "")
+
+
+def test_of_what_openvino_says_the_reason_is_left():
+    text = (
+        "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Exception during initialization: "
+        "/ort/openvino/ov_interface.cc:28 auto onnxruntime::openvino_ep::Boundary(F&&) [with F = "
+        "OVCore::CompileModel] [OpenVINO-EP] Exception while Loading Network for graph g: "
+        "Exception from src/inference/core.cpp:114: Exception from src/dev/plugin.cpp:53: "
+        "CPU plug-in doesn't support dynamic rank."
+    )
+    with pytest.raises(ModelError) as caught, translated("m"):
+        raise ort_errors()["RuntimeException"](text)
+    assert str(caught.value) == (
+        "m: Exception while Loading Network for graph g: CPU plug-in doesn't support dynamic rank"
+    )

@@ -15,6 +15,9 @@ _MODES = (
     "low_power_saver", "power_saver", "sustained_high_performance",
 )  # fmt: skip
 
+# Snapdragon X Elite: of an unnamed chip the simulator cannot compile some models.
+_SIMULATED = "60"
+
 
 class QNN(Plugin):
     """The NPU of Qualcomm's chips. It takes quantized (QDQ) models of fixed shapes.
@@ -41,6 +44,8 @@ class QNN(Plugin):
     def attach(self, options: Any, delegate: Delegate, threads: int) -> list[Any]:
         """Add it to a session's options; see `Backend.attach`."""
         settings = {"backend_path": importlib.import_module(self.module).get_qnn_htp_path()}
+        if machine() == "x86_64":
+            settings["soc_model"] = _SIMULATED
         if "mode" in delegate.options:
             settings["htp_performance_mode"] = delegate.options["mode"]
         return self.add(options, delegate, settings)
