@@ -20,6 +20,7 @@ import edgeml
 from edgeml.errors import WorkerLost
 from edgeml.platform import resident
 from edgeml.runtime import IsolatedSession, Isolation, Session
+from edgeml.testing import FakeAccelerator
 
 MODEL = "edgeml:efficientnet_lite0_int8.onnx"
 DEPTH = 2  # calls in flight
@@ -35,6 +36,8 @@ def worker(report: Report, quick: bool) -> None:
     throughput(report, rounds=3 if quick else 31, seconds=0.5 if quick else 2.0)
     overhead(report, rounds=10 if quick else 60)
     kills(report, 3 if quick else 100)
+    with FakeAccelerator():
+        fallbacks(report, 3 if quick else 20)
 
 
 def throughput(report: Report, rounds: int, seconds: float) -> None:
@@ -53,8 +56,8 @@ def throughput(report: Report, rounds: int, seconds: float) -> None:
     )  # fmt: skip
 
 
-def _load(isolated: bool | Isolation) -> Session:
-    return edgeml.load(MODEL, "cpu", threads=1, isolated=isolated)
+def _load(isolated: bool | Isolation, delegate: str = "cpu") -> Session:
+    return edgeml.load(MODEL, delegate, threads=1, isolated=isolated)
 
 
 def _picture(session: Session) -> Any:
@@ -192,6 +195,28 @@ def kills(report: Report, n: int) -> None:
         load.end()
     after = _held()
     _rows(report, n, lost[WARM:], away[WARM:], statistics.median(loads), grown, before, after)
+
+
+def fallbacks(report: Report, n: int) -> None:
+    """Add what `n` kills cost where the CPU answers while another delegate is away."""
+    with _load(Isolation(restarts=10 * n), "fake") as session:
+        assert isinstance(session, IsolatedSession)
+        load = Load(session)
+        back: queue.SimpleQueue[float] = queue.SimpleQueue()
+        session.on("state", lambda s: back.put(time.monotonic()) if s.state == "running" else None)
+        for _ in range(n):
+            pid = session.pid
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
+            load.next_after(back.get(timeout=60))
+        load.end()
+    report.add(
+        Row(
+            f"kill -9 of a delegate's worker under load, {n} times",
+            "calls lost, as the CPU answers", "calls", "lower", load.lost, target=0, target_on="ours", n=n, threads=1,
+            note="a simulated accelerator",
+        )
+    )  # fmt: skip
 
 
 def _rows(

@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, overload
 
 from edgeml.errors import DelegateError, DownloadError, ModelFormatError, ModelNotFound
 from edgeml.platform import cores
@@ -21,15 +21,38 @@ from edgeml.runtime._winners import recall
 
 if TYPE_CHECKING:
     from edgeml.runtime._worker_host import Isolation
+    from edgeml.runtime._worker_session import IsolatedSession
 
 log = logging.getLogger("edgeml.runtime")
+
+PathLike = str | os.PathLike[str]
 
 SHIPPED = "edgeml:"
 CPU = Delegate("cpu")
 
 
+@overload
 def load(
-    path: str | os.PathLike[str],
+    path: PathLike,
+    delegate: DelegateLike = ...,
+    threads: int | None = ...,
+    *,
+    sha256: str | None = ...,
+    isolated: Literal[True] | Isolation,
+) -> IsolatedSession: ...
+@overload
+def load(
+    path: PathLike,
+    delegate: DelegateLike = ...,
+    threads: int | None = ...,
+    *,
+    sha256: str | None = ...,
+    isolated: bool | Isolation = ...,
+) -> Session: ...
+
+
+def load(
+    path: PathLike,
     delegate: DelegateLike = "auto",
     threads: int | None = None,
     *,
@@ -133,8 +156,28 @@ def _settled(
     return settled
 
 
+@overload
 async def load_async(
-    path: str | os.PathLike[str],
+    path: PathLike,
+    delegate: DelegateLike = ...,
+    threads: int | None = ...,
+    *,
+    sha256: str | None = ...,
+    isolated: Literal[True] | Isolation,
+) -> IsolatedSession: ...
+@overload
+async def load_async(
+    path: PathLike,
+    delegate: DelegateLike = ...,
+    threads: int | None = ...,
+    *,
+    sha256: str | None = ...,
+    isolated: bool | Isolation = ...,
+) -> Session: ...
+
+
+async def load_async(
+    path: PathLike,
     delegate: DelegateLike = "auto",
     threads: int | None = None,
     *,

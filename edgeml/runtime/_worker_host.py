@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections import deque
@@ -140,7 +141,8 @@ class Host:
             self._seats.discard(seat)
             if self._seats or self._closed.is_set():
                 return
-            del _hosts[self.key]
+            if _hosts.get(self.key) is self:
+                del _hosts[self.key]
             self._closed.set()
         with self.changed:
             process, self._process = self._process, None
@@ -265,3 +267,13 @@ class Host:
 
 _hosts: dict[str, Host] = {}
 _lock = threading.Lock()
+
+
+def _forked() -> None:
+    """Leave the parent's workers alone: a child that loads models gets workers of its own."""
+    global _lock
+    _hosts.clear()
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forked)

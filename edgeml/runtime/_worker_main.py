@@ -41,7 +41,8 @@ from edgeml.runtime._worker_protocol import (
     write,
 )
 
-_LONGEST = 8000  # characters of an error's message
+_LONGEST = 4000  # characters of an error's message
+_MOST = 2000  # of its attributes
 
 
 def main() -> None:
@@ -186,14 +187,15 @@ class Lane:
             handler: Callable[..., dict[str, Value]] = getattr(self._models, message["op"])
             placed, size = lay_out(handler(message, inputs))
             del inputs
+            if "out" not in self._memory or self._memory["out"].size < size:
+                send(self._sock, {"needs": size})
+                if self._receive() is None:
+                    return
+            send(self._sock, {"out": write(self._memory["out"], placed)})
+        except ConnectionError:
+            raise
         except Exception as error:
             send(self._sock, {"error": _told(error)})
-            return
-        if "out" not in self._memory or self._memory["out"].size < size:
-            send(self._sock, {"needs": size})
-            if self._receive() is None:
-                return
-        send(self._sock, {"out": write(self._memory["out"], placed)})
 
 
 def _told(error: Exception) -> list[Any]:
@@ -208,7 +210,7 @@ def _told(error: Exception) -> list[Any]:
     text = str(error) if known else f"{type(error).__name__}: {error}"
     if len(text) > _LONGEST:
         text = f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 2 :]}"
-    return [kind.__name__, text, context if len(str(context)) < _LONGEST else {}]
+    return [kind.__name__, text, context if len(str(context)) < _MOST else {}]
 
 
 def _described(spec: TensorSpec) -> dict[str, Any]:

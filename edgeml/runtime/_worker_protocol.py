@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from edgeml.errors import ModelError
+
 Array = np.ndarray[Any, Any]
 Message = dict[str, Any]
 Entry = list[Any]  # name, dtype, shape, offset; of JSON: name, "json" or "objects", length, offset
@@ -167,10 +169,17 @@ def objects(value: Any) -> Value:
 
 
 def send(sock: socket.socket, message: Message, fds: Sequence[int] = ()) -> None:
-    """Send a message with descriptors."""
+    """Send a message with descriptors.
+
+    Raises:
+        ModelError: it tells of too many tensors.
+    """
     packet = json.dumps(message, separators=(",", ":")).encode()
     if len(packet) > _PACKET:
-        raise ValueError(f"a message of {len(packet)} bytes is longer than {_PACKET}")
+        raise ModelError(
+            "a model with so many inputs or outputs cannot be isolated: their names and shapes "
+            f"take {len(packet)} bytes, and {_PACKET} is the most"
+        )
     if fds:
         rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, np.array(fds, np.intc).tobytes())
         sock.sendmsg([packet], [rights], socket.MSG_NOSIGNAL)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -242,6 +243,24 @@ def test_an_error_of_the_model_does_not_end_the_worker(onnx_file, anchor):
         assert session.pid == anchor.pid
 
 
+def test_too_many_inputs_are_an_error_on_either_side(onnx_file, anchor):
+    names = [f"{'long' * 40}{i}" for i in range(500)]
+    taken = {name: ([1], "FLOAT") for name in names}
+    one = {"x": ([1], "FLOAT")}
+    x = np.ones(1, np.float32)
+    many_in = onnx_file([("Sum", names, ["x"])], taken, one, name="in.onnx")
+    many_out = onnx_file(
+        [("Identity", ["x"], [name]) for name in names], one, taken, name="out.onnx"
+    )
+    for path, inputs in ((many_in, dict.fromkeys(names, x)), (many_out, {"x": x})):
+        with (
+            edgeml.load(path, "cpu", 1, isolated=True) as session,
+            pytest.raises(ModelError, match="so many inputs or outputs cannot be isolated"),
+        ):
+            session.run(inputs)
+    assert anchor.pid is not None
+
+
 def test_strings_are_all_that_objects_may_be(every_kind):
     given = values((1, 1))
     given["s"] = np.array([[object()]], object)
@@ -284,20 +303,27 @@ def test_there_is_one_event(anchor):
             method("stat", print)
 
 
-def test_a_forked_process_is_refused(anchor):
+def test_a_forked_process_needs_workers_of_its_own(anchor):
     reading, writing = os.pipe()
-    if (child := os.fork()) == 0:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads
+        child = os.fork()
+    if child == 0:
         try:
             anchor.run(MOTION)
         except ModelError as error:
-            os.write(writing, str(error).encode())
-        finally:
+            os.write(writing, f"{error}\n".encode())
             anchor.close()  # must not end the parent's worker
+            with edgeml.load(ACTIVITY, "cpu", threads=1, isolated=True) as own:
+                os.write(writing, f"{own.run(MOTION)['probabilities'].shape}".encode())
+        finally:
             os._exit(0)
     os.close(writing)
     os.waitpid(child, 0)
     with os.fdopen(reading) as told:
-        assert "a forked process cannot use its parent's" in told.read()
+        refused, ran = told.read().splitlines()
+    assert "a forked process cannot use its parent's" in refused
+    assert ran == "(1, 7)"
     assert anchor.run(MOTION)["probabilities"].shape == (1, 7)
 
 

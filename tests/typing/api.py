@@ -74,3 +74,11 @@ async def watch(url: str) -> int:
     async for _ in camera | warm:
         n += 1
     return n
+
+
+def isolated(guard: bool) -> None:
+    """Run a model in a process of its own; who asks for one gets its events."""
+    session = edgeml.load("model.onnx", "npu,cpu", isolated=True)
+    session.on("state", lambda state: print(state.state, state.delegate, state.cause))
+    either: edgeml.Session = edgeml.load("model.onnx", isolated=guard)
+    print(session.pid, either.delegate)
