@@ -1,5 +1,6 @@
 """Teach a device new things on its live stream: examples in, a checked model out."""
 
+from edgeml.personalize._adapt import LastBlocks
 from edgeml.personalize._anomaly import NormalModel, NormalReport, learn_normal
 from edgeml.personalize._audio import Spotter
 from edgeml.personalize._backbone import Backbone, Signal
@@ -28,6 +29,7 @@ __all__ = [
     "Gestures",
     "Head",
     "HeldOut",
+    "LastBlocks",
     "Learner",
     "NearestMean",
     "NormalModel",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from edgeml.errors import ConfigError, DataError
+from edgeml.personalize._adapt import LastBlocks
 from edgeml.personalize._head import UNKNOWN, Head
 from edgeml.personalize._simple import KNN, NearestMean
 from edgeml.personalize._softmax import Softmax
@@ -17,15 +18,20 @@ METHODS: Mapping[str, Callable[[], Head]] = {
     "bias": lambda: Softmax(train="bias"),
     "linear": Softmax,
     "mlp": lambda: Softmax(hidden=64),
+    "last-blocks": LastBlocks,
+    "lora": lambda: LastBlocks(rank=8),
 }
 FEW, MANY = 5, 100
+ENOUGH = 0.98  # right when held out: blocks need no training
+BLOCKS = 10  # examples of each class, to train blocks on
 
 
 def choose(method: Any, counts: Mapping[str, int]) -> tuple[Head, str]:
     """Return a head to fit, and why it is this one.
 
     Args:
-        method: "auto", "nearest-mean", "knn", "bias", "linear", "mlp", or a `Head`.
+        method: "auto", "nearest-mean", "knn", "bias", "linear", "mlp", "last-blocks", "lora", or
+            a `Head`.
         counts: Examples of each class.
 
     Raises:
@@ -58,3 +64,11 @@ def choose(method: Any, counts: Mapping[str, int]) -> tuple[Head, str]:
         return METHODS["linear"](), f"linear: {why}"
     why = f"each class has {MANY} examples or more ({label}: {fewest}), enough for a hidden layer"
     return METHODS["mlp"](), f"mlp: {why}"
+
+
+def deeper(head: Head, counts: Mapping[str, int]) -> LastBlocks | None:
+    """Return a head that trains blocks, when a fitted one is not enough and examples are many."""
+    fewest = min((n for label, n in counts.items() if label != UNKNOWN), default=0)
+    if fewest < BLOCKS or not head.held_out.accuracy < ENOUGH:
+        return None
+    return LastBlocks()

@@ -17,14 +17,15 @@ import numpy as np
 
 from edgeml import errors
 from edgeml.errors import ConfigError, EdgeMLError, TrainingError
-from edgeml.personalize._choose import choose
+from edgeml.personalize._adapt import LastBlocks
+from edgeml.personalize._choose import choose, deeper
 from edgeml.personalize._head import Head
 from edgeml.personalize._held_out import HeldOut
 from edgeml.personalize._simple import KNN, NearestMean
 from edgeml.personalize._softmax import Softmax
 
 Array = np.ndarray[Any, Any]
-_HEADS = {cls.__name__: cls for cls in (KNN, NearestMean, Softmax)}
+_HEADS = {cls.__name__: cls for cls in (KNN, LastBlocks, NearestMean, Softmax)}
 
 # The priority is low before anything is imported: a ninth of what the stream gets, never nothing.
 _START = "import os; os.nice(10); from edgeml.personalize._worker import main; main()"
@@ -41,6 +42,7 @@ class Job:
         weights: One for each, or None.
         keep: As for `Head.fit`.
         metadata: More for the file's metadata.
+        blocks: ONNX file of what follows the backbone's cut, or None.
     """
 
     method: Any
@@ -49,6 +51,7 @@ class Job:
     weights: Sequence[float] | None
     keep: float
     metadata: Mapping[str, str]
+    blocks: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -71,10 +74,25 @@ def counts_of(labels: Sequence[str]) -> dict[str, int]:
 
 def fit(job: Job, rest: float = 0.0) -> Fitted:
     """Fit a head; `rest` is the share of time in which it does nothing."""
-    head, why = choose(job.method, counts_of(job.labels))
-    head.rest = rest
-    head.fit(job.features, job.labels, weights=job.weights, keep=job.keep)
+    counts = counts_of(job.labels)
+    head, why = choose(job.method, counts)
+    _fit(head, job, rest)
+    more = deeper(head, counts) if job.method == "auto" and job.blocks is not None else None
+    if more is not None:
+        _fit(more, job, rest)
+        was, now = head.held_out.accuracy, more.held_out.accuracy
+        if now > was:
+            head, why = more, (f"{more.name}: held out, it is right for {now:.3g}, and {head.name} "
+                               f"on the features as they are for {was:.3g}")  # fmt: skip
+        else:
+            why += f"; {more.name} was no better when held out ({now:.3g}, and {was:.3g})"
     return Fitted(head.to_onnx(job.metadata).SerializeToString(), head.name, why, head.held_out)
+
+
+def _fit(head: Head, job: Job, rest: float) -> None:
+    head.rest = rest
+    head.blocks = job.blocks
+    head.fit(job.features, job.labels, weights=job.weights, keep=job.keep)
 
 
 async def fit_apart(job: Job, *, duty: float, memory_limit: int) -> Fitted:
@@ -90,6 +108,8 @@ async def fit_apart(job: Job, *, duty: float, memory_limit: int) -> Fitted:
               "task": np.frombuffer(json.dumps(task).encode(), np.uint8)}  # fmt: skip
     if job.weights is not None:
         arrays["weights"] = np.asarray(job.weights, np.float64)
+    if job.blocks is not None:
+        arrays["blocks"] = np.frombuffer(job.blocks, np.uint8)
     content = await asyncio.to_thread(_saved, arrays)  # many examples would hold up the loop
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", _START, stdin=asyncio.subprocess.PIPE,

@@ -14,7 +14,8 @@ import numpy as np
 
 from edgeml import ops
 from edgeml.errors import ConfigError, DataError, ShapeError
-from edgeml.personalize._held_out import HeldOut, folds_of, threshold_of, weights_of
+from edgeml.personalize._adapt_blocks import through
+from edgeml.personalize._held_out import ALONE, HeldOut, folds_of, threshold_of, weights_of
 
 Array = np.ndarray[Any, Any]
 UNKNOWN = "unknown"
@@ -102,8 +103,12 @@ class Head(ABC):
 
     name = ""
     max_folds = 10
+    alone = ALONE
+    """Up to so many examples, each is held out alone."""
     rest = 0.0
     """Share of the time of training in which nothing is done."""
+    blocks: bytes | None = None
+    """ONNX file from what is kept of an example to its features; None: the features are kept."""
 
     labels: tuple[str, ...] = ()
     threshold: float = -1.0
@@ -140,8 +145,8 @@ class Head(ABC):
         numbers = {name: i for i, name in enumerate(self.labels)} | {UNKNOWN: known}
         y = np.array([numbers[name] for name in names])
         w = weights_of(y, weights)
-        folds = folds_of(y, self.max_folds)
-        scores, similarity = self._learn(x, y, w, folds)
+        folds = folds_of(y, self.max_folds, alone=self.alone)
+        scores, similarity = self._learn(self._taught(x), y, w, folds)
         seen = folds >= 0
         similarity = np.where(seen, similarity, np.nan).astype(np.float32)
         self.threshold = threshold_of(similarity, y < known, keep)
@@ -170,6 +175,19 @@ class Head(ABC):
         """Return how many columns the scores have: the unknown is one where it was taught."""
         return int(y.max()) + 1
 
+    def _before(self) -> bytes | None:
+        """Return the ONNX file of what comes before the head, as it is now."""
+        return self.blocks
+
+    def _inner(self, x: Array) -> Array:
+        """Return the features of what is kept of examples."""
+        blocks = self._before()
+        return x if blocks is None else through(blocks, x)
+
+    def _taught(self, x: Array) -> Array:
+        """Return what the head learns from."""
+        return self._inner(x)
+
     @abstractmethod
     def _learn_part(self, x: Array, y: Array, w: Array, known: int) -> None:
         """Learn from these examples alone."""
@@ -192,7 +210,7 @@ class Head(ABC):
             DataError: the head has not learned yet, or features hold NaN or infinity.
             ShapeError: the features have another size.
         """
-        x = self._rows(features)
+        x = self._inner(self._rows(features))
         similarity = self._space.similarity(x)
         return _gated(self._scores(x), similarity, self.threshold, len(self.labels))
 
@@ -208,7 +226,7 @@ class Head(ABC):
         if not self.labels:
             raise DataError(f"{type(self).__name__} has not learned yet: call fit first")
         x, _ = _checked(features, None)
-        if x.shape[1] != len(self._space.centre):
+        if self.blocks is None and x.shape[1] != len(self._space.centre):
             raise ShapeError(
                 f"the head knows features of {len(self._space.centre)} values, and these have "
                 f"{x.shape[1]}: they are of another backbone",
@@ -234,13 +252,12 @@ class Head(ABC):
         Raises:
             DataError: the head has not learned yet.
         """
-        from edgeml.graph import Graph, to_onnx
+        from edgeml.graph import to_onnx
 
         if not self.labels:
             raise DataError(f"{type(self).__name__} has not learned yet: call fit first")
-        graph = Graph()
+        graph, x = self._begin()
         with graph:
-            x = graph.input("features", np.float32, ("batch", len(self._space.centre)))
             graph.outputs["probabilities"] = self.trace(x)
         graph.metadata = {
             "edgeml.schema": "1", "edgeml.task": "personal-classification",
@@ -250,6 +267,18 @@ class Head(ABC):
             **(metadata or {}),
         }  # fmt: skip
         return to_onnx(graph, name="head")
+
+    def _begin(self) -> tuple[Any, Any]:
+        """Return a graph, and the features in it."""
+        from edgeml.graph import Graph, from_onnx
+        from edgeml.graph._infer import onnx
+
+        blocks = self._before()
+        if blocks is None:
+            graph = Graph()
+            return graph, graph.input("features", np.float32, ("batch", len(self._space.centre)))
+        graph = from_onnx(onnx().load_from_string(blocks))
+        return graph, graph.outputs.pop("inner")
 
     def export(self, path: Any) -> None:
         """Write the head alone as an ONNX file, from features to probabilities."""

@@ -16,6 +16,7 @@ import numpy as np
 
 from edgeml.errors import ConfigError, DataError, StoreError, TrainingError
 from edgeml.evaluation import Report, evaluate
+from edgeml.personalize._adapt import LastBlocks, check_blocks
 from edgeml.personalize._backbone import Backbone
 from edgeml.personalize._candidate import Candidate, TrainReport, gain_over, notes_on
 from edgeml.personalize._choose import choose
@@ -47,8 +48,11 @@ class Learner(Stage):
     Args:
         backbone: A `Backbone`, or what one is made of: a path, URL or ``"edgeml:NAME"``.
         store: A `Store`, which stays the caller's to close, or its folder.
-        method: "auto", "nearest-mean", "knn", "bias", "linear", "mlp", or a `Head`.
-        keep: Share of the known examples that may not be turned away as unknown.
+        method: "auto", "nearest-mean", "knn", "bias", "linear", "mlp", "last-blocks", "lora", or
+            a `Head`. The last two, and "auto" where features are not enough, need a backbone with
+            a cut; one that is made of a path has it with those two.
+        keep: Share of the known examples that may not be turned away as unknown; with 1, nothing
+            is.
         duplicate: Cosine of features above which two samples are the same.
         keep_raw: Whether samples are kept too, to make features of another backbone from them.
         reembed: Whether features of another backbone in the store are made anew from raw samples;
@@ -80,13 +84,17 @@ class Learner(Stage):
         duplicate: float = 0.9999, keep_raw: bool = False, reembed: bool = False, **options: Any,
     ) -> None:  # fmt: skip
         super().__init__(**options)
-        choose(method, {"any": 1})  # a wrong name is told now, not after collecting
+        trains_blocks = isinstance(choose(method, {"any": 1})[0], LastBlocks)  # or no such method
         self.method = method
         self.keep = keep
         self.duplicate = duplicate
         self.keep_raw = keep_raw
         self._given = (backbone, store)
-        self.backbone = backbone if isinstance(backbone, Backbone) else Backbone(backbone)
+        if not isinstance(backbone, Backbone):
+            backbone = Backbone(backbone, cut="auto" if trains_blocks else None)
+        elif trains_blocks:
+            check_blocks(method, backbone.blocks)
+        self.backbone = backbone
         self.store = store if isinstance(store, Store) else Store(store)
         self._lock = threading.RLock()
         self._head: tuple[Any, tuple[str, ...]] | None = None
@@ -277,7 +285,7 @@ class Learner(Stage):
         return Job(
             self.method, matrix(examples), [e.label for e in examples],
             None if weights is None else [weights(e) for e in examples], self.keep,
-            {"edgeml.backbone": self.backbone.key},
+            {"edgeml.backbone": self.backbone.key}, self.backbone.blocks,
         )  # fmt: skip
 
     def _candidate(self, examples: Sequence[Example], fitted: Fitted) -> Candidate:
