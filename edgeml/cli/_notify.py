@@ -104,9 +104,12 @@ class Reporter:
                     pinged = now
                     flow.mark()
                 if now - said >= min(_STATUS_EVERY, (every or _STATUS_EVERY) / 2):
-                    self.notifier.tell(STATUS=flow.status())
+                    self.notifier.tell(STATUS=flow.status() + self._broker())
                     said = now
             await asyncio.sleep(tick)
+
+    def _broker(self) -> str:
+        return "" if self.app.sink is None else f"; broker {self.app.sink.state}"
 
     def stopping(self) -> None:
         """Say that the app drains: from here on a lack of frames is no fault."""

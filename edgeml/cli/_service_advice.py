@@ -94,13 +94,14 @@ def _of_broker(config: AppConfig) -> Iterator[str]:
 def steps(board: BoardConfig, config: AppConfig, root: Path) -> list[str]:
     """Return the commands that bring written files into effect, in order."""
     todo = [
-        f"sudo install -D -m 600 /dev/stdin {CREDENTIALS}/{name}    # type it, then Ctrl-D"
+        f"sudo install -D -m 600 /dev/stdin {_at(root, f'{CREDENTIALS}/{name}')}    # type it, Ctrl-D"
         for kind, name in sorted(set(secrets(config.document.data)))
         if kind == "cred" and not below(root, f"{CREDENTIALS}/{name}").exists()
     ]
     if has_own_broker(config) and not below(root, "/etc/mosquitto/edgeml.passwd").exists():
         user = config.mqtt.options.get("username", config.name) if config.mqtt else config.name
-        todo.append(f"sudo mosquitto_passwd -c /etc/mosquitto/edgeml.passwd {user}")
+        file = _at(root, "/etc/mosquitto/edgeml.passwd")
+        todo.append(f"sudo mosquitto_passwd -c {file} {user}")
     unit = unit_name(config.name)
     if root != Path("/"):
         return [*todo, f"sudo systemctl --root={shlex.quote(str(root))} enable {unit}"]
@@ -112,3 +113,7 @@ def steps(board: BoardConfig, config: AppConfig, root: Path) -> list[str]:
         f"sudo systemctl enable {unit} && sudo systemctl restart {unit}",
     ]
     return [*todo, board.boot.then] if board.boot is not None else todo
+
+
+def _at(root: Path, target: str) -> str:
+    return shlex.quote(str(below(root, target)))

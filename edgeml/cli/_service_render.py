@@ -20,6 +20,8 @@ CREDENTIALS = "/etc/edgeml/credentials"
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 # What the sandbox hides.
 _HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")
+# Groups that every system has, with numbers of its own.
+_OF_DEBIAN = {"audio", "dialout", "render", "video"}
 _GROUP = re.compile(r'GROUP="(\w+)"')
 
 
@@ -162,7 +164,8 @@ def _rules(board: BoardConfig) -> str:
 
 
 def _sysusers(board: BoardConfig) -> str:
-    return _fill("sysusers.conf", {"groups": "\n".join(f"g {g} -" for g in board.groups)})
+    own = [f"g {group} -" for group in board.groups if group not in _OF_DEBIAN]
+    return _fill("sysusers.conf", {"groups": "\n".join(own)})
 
 
 def _common(name: str) -> str:

@@ -12,12 +12,13 @@ import numpy as np
 
 from edgeml.errors import GraphError, ModelError
 from edgeml.platform import cores
+from edgeml.runtime import Isolation
 from edgeml.streams import Sample, Stage
 from edgeml.tasks._image import ImagePreprocess
 
 if TYPE_CHECKING:
     from edgeml.events import Output
-    from edgeml.runtime import Isolation, Session, SessionState
+    from edgeml.runtime import Session, SessionState
     from edgeml.streams._stage import StageState
 
 Model = Any  # str | os.PathLike[str] | Session

@@ -385,20 +385,19 @@ def test_the_groups_of_the_rules_are_declared(install, image, name):
     groups = set(re.findall(r'GROUP="(\w+)"', rules))
     assert groups <= set(find_board(name).groups)
     declared = (image / "etc/sysusers.d/edgeml.conf").read_text()
-    assert all(f"g {group} -" in declared for group in groups)
+    declared = set(re.findall(r"(?m)^g (\w+) -$", declared))
+    assert groups <= declared | {"audio", "dialout", "render", "video"}
+    assert declared <= set(find_board(name).groups)
 
 
 def test_udev_takes_the_rules():
     if shutil.which("udevadm") is None:
         pytest.skip("udevadm is not installed (apt install udev)")
-    rules = FOLDER / "common/edgeml.rules"
-    done = subprocess.run(["udevadm", "verify", rules], capture_output=True, text=True)
+    verify = ["udevadm", "verify", "--resolve-names=never", FOLDER / "common/edgeml.rules"]
+    done = subprocess.run(verify, capture_output=True, text=True)
     if "Unknown command" in done.stderr:
         pytest.skip("this udevadm cannot verify rules; that of systemd 254 or newer can")
-    # Groups that this machine does not have are no fault of the rules.
-    problems = [line for line in done.stdout.splitlines() + done.stderr.splitlines()
-                if "edgeml.rules:" in line and "nknown group" not in line]  # fmt: skip
-    assert problems == []
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 # The watchdog's judgement, on figures
