@@ -57,6 +57,7 @@ SOURCES = {
 
 TASKS = {
     "activity-recognizer": Kind("edgeml.tasks", "ActivityRecognizer", takes=READINGS),
+    "anomaly-detector": Kind("edgeml.tasks", "AnomalyDetector", takes=READINGS),
     "face-detector": Kind("edgeml.tasks", "FaceDetector", takes=PICTURES),
     "image-classifier": Kind("edgeml.tasks", "ImageClassifier", takes=PICTURES),
     "object-detector": Kind("edgeml.tasks", "ObjectDetector", takes=PICTURES),
