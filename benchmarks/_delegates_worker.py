@@ -213,8 +213,8 @@ def fallbacks(report: Report, n: int) -> None:
     report.add(
         Row(
             f"kill -9 of a delegate's worker under load, {n} times",
-            "calls lost, as the CPU answers", "calls", "lower", load.lost, target=0, target_on="ours", n=n, threads=1,
-            note="a simulated accelerator",
+            "calls lost, as the CPU answers", "calls", "lower", load.lost, target=0,
+            target_on="ours", n=n, threads=1, note="a simulated accelerator",
         )
     )  # fmt: skip
 
