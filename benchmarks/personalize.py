@@ -14,12 +14,10 @@ import argparse
 import hashlib
 import random
 import select
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,12 +26,14 @@ import cv2
 import numpy as np
 from _personalize_anomaly import anomalies
 from _personalize_camera import camera
+from _personalize_million import million
+from _personalize_speed import speed
 from _personalize_wake import wake_word
 from _report import Report, Row, main
 
 import edgeml
 from edgeml.evaluation import score_difference
-from edgeml.personalize import Backbone, Learner, NearestMean, Softmax, Store, choose
+from edgeml.personalize import Backbone, Softmax, Store, choose
 
 Array = np.ndarray[Any, Any]
 INT8 = "edgeml:efficientnet_lite0_int8.onnx"
@@ -54,8 +54,8 @@ def run(report: Report, args: argparse.Namespace) -> None:
     if stamps is not None:
         few_shots(report, stamps, 20 if args.quick else 100)
         one_after_another(report, stamps, 5 if args.quick else 30)
-        ready(report, stamps.int8, stamps.labels, 5 if args.quick else 30)
-        many_examples(report, stamps, 3 if args.quick else 10)
+    speed(report, quick=args.quick)
+    million(report, quick=args.quick)
     anomalies(report, args.sources, quick=args.quick)
     camera(report, quick=args.quick)
     wake_word(report, args.sources, quick=args.quick)
@@ -157,72 +157,6 @@ def one_after_another(report: Report, stamps: Stamps, count: int) -> None:
     ))  # fmt: skip
     report.add(Row("five classes one after another", "bytes of the store", "bytes", "lower",
                    ours=float(most), target=float(budget), target_on="ours", n=count))  # fmt: skip
-
-
-def ready(report: Report, features: Array, labels: Array, rounds: int) -> None:
-    own, _ = next(episodes(labels, 1))
-    x, y = features[own], labels[own]
-    NearestMean().fit(x, y).to_onnx()  # imports are not its time
-    took = timed(lambda: NearestMean().fit(x, y).to_onnx(), rounds)
-    report.add(row("nearest mean of 25 examples, fitted, tested, as a model", took, 50.0))
-    took = []
-    for _ in range(rounds):
-        with (
-            tempfile.TemporaryDirectory() as folder,
-            Store(folder) as store,
-            Learner(INT8, store=store, method="nearest-mean") as learner,
-        ):
-            for line, label in zip(x, y, strict=True):
-                store.add(label, line)
-            took += timed(lambda: learner.accept(learner.train()), 1)
-    report.add(row("the same by a learner: train, accept, on disk, in use", took, 50.0))
-
-
-def many_examples(report: Report, stamps: Stamps, rounds: int) -> None:
-    own, _ = next(episodes(stamps.labels, 1))
-    rng = np.random.default_rng(0)
-    x = np.repeat(stamps.int8[own], 20, 0)
-    x = (x + rng.normal(0, 0.1, x.shape)).astype(np.float32)
-    y = np.repeat(stamps.labels[own], 20)
-    Softmax().fit(x, y)
-    took = timed(lambda: Softmax().fit(x, y), rounds)
-    report.add(row("linear head on 500 examples, with its five-fold test", took, 1000.0))
-    try:
-        import torch
-    except ImportError:
-        return
-    number = torch.tensor(np.unique(y, return_inverse=True)[1])
-    data = torch.tensor(x)
-
-    def peer() -> None:
-        layer = torch.nn.Linear(x.shape[1], WAYS)
-        optimizer = torch.optim.Adam(layer.parameters(), 0.05)
-        for _ in range(150):
-            optimizer.zero_grad()
-            torch.nn.functional.cross_entropy(layer(data), number).backward()
-            optimizer.step()
-
-    took = timed(peer, rounds)
-    loading = timed(lambda: subprocess.run([sys.executable, "-c", "import torch"], check=True), 1)
-    report.add(row("PyTorch: the same steps, without a test", took, None,
-                   f"importing it takes {loading[0]:.0f} ms more"))  # fmt: skip
-
-
-def timed(call: Callable[[], Any], rounds: int) -> list[float]:
-    """Return milliseconds."""
-    took = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        call()
-        took.append(1e3 * (time.perf_counter() - start))
-    return took
-
-
-def row(case: str, took: list[float], target: float | None, note: str = "") -> Row:
-    quarters = statistics.quantiles(took, n=4) if len(took) > 1 else [took[0]] * 3
-    return Row(case, "time", "ms", "lower", ours=statistics.median(took), target=target,
-               target_on="ours", n=len(took), spread=(quarters[0], quarters[2]),
-               note=note)  # fmt: skip
 
 
 def killed(report: Report, kills: int) -> None:
