@@ -67,7 +67,8 @@ class NormalReport:
 class NormalModel:
     """What `learn_normal` returns: a model for `edgeml.tasks.AnomalyDetector`.
 
-    A `Store` keeps its versions as those of heads: ``store.accept(model.content, model.info)``.
+    A `Store` of its own keeps its versions: ``store.accept(model.content, model.info)``, and
+    ``AnomalyDetector(store.current()[1])``.
 
     Attributes:
         content: Its ONNX file, from a window of readings to a score, and what each channel adds.
@@ -102,17 +103,13 @@ class NormalModel:
 
 @dataclass(frozen=True)
 class _Windows:
-    """Windows (n, readings, channels), of which recording, and where they start there, s."""
+    """Windows as views (n, readings, channels), of which recording, and where they start, s."""
 
-    values: Array
+    views: list[Array]
     recordings: Array
     starts: Array
-    rate: float
+    seconds: float
     hop: float
-
-    @property
-    def seconds(self) -> float:
-        return float(self.values.shape[1] / self.rate)
 
 
 def learn_normal(
@@ -158,8 +155,8 @@ def learn_normal(
     names = _names(channels, recordings)
     _check_values(recordings, names)
     windows = _cut(recordings, length, step, rate)
-    scale = Scale.of(windows.values)
-    features = scale(windows.values)
+    scale = Scale.of(np.concatenate(recordings))
+    features = scale(*windows.views)
     normal = Normal.of(features, most)
     held = Timeline(_held_out(windows, features, most), windows.starts, windows.recordings,
                     windows.hop, windows.seconds)  # fmt: skip
@@ -232,7 +229,7 @@ def _check_values(recordings: list[Array], names: list[str]) -> None:
                 f"channel {name!r} holds NaN or infinity in {bad} of {len(values)} readings: cut "
                 "them out, and pass what is left as several recordings"
             )
-        if len(values) and np.ptp(values) <= 1e-6 * abs(float(values[0])):
+        if len(values) and np.ptp(values) <= 5e-7 * abs(float(values[0])):  # as float32 goes
             raise DataError(
                 f"channel {name!r} is {values[0]:g} in all readings: is the sensor frozen? "
                 "Leave the channel out"
@@ -240,14 +237,14 @@ def _check_values(recordings: list[Array], names: list[str]) -> None:
 
 
 def _cut(recordings: list[Array], length: int, step: int, rate: float) -> _Windows:
-    cut, of, starts = [], [], []
+    views, of, starts = [], [], []
     for number, values in enumerate(recordings):
         if len(values) < length:
             continue
-        at = np.arange(0, len(values) - length + 1, step)
-        cut.append(np.lib.stride_tricks.sliding_window_view(values, length, axis=0)[at])
-        of.append(np.full(len(at), number))
-        starts.append(at / rate)
+        view = np.lib.stride_tricks.sliding_window_view(values, length, axis=0)[::step]
+        views.append(view.transpose(0, 2, 1))
+        of.append(np.full(len(view), number))
+        starts.append(np.arange(len(view)) * step / rate)
     count = sum(map(len, starts))
     if count < _FEWEST:
         need = (length + (_FEWEST - 1) * step) / rate
@@ -256,8 +253,7 @@ def _cut(recordings: list[Array], length: int, step: int, rate: float) -> _Windo
             f"there are {have:g} s of normal readings, {count} windows; expected at least "
             f"{_FEWEST}, {need:g} s: record more"
         )
-    values = np.concatenate(cut).transpose(0, 2, 1)
-    return _Windows(values, np.concatenate(of), np.concatenate(starts), rate, step / rate)
+    return _Windows(views, np.concatenate(of), np.concatenate(starts), length / rate, step / rate)
 
 
 def _held_out(windows: _Windows, features: Array, most: int) -> Array:

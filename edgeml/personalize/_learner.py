@@ -272,7 +272,7 @@ class Learner(Stage):
         if not 0 < duty <= 1:
             raise ConfigError(f"duty: expected above 0, up to 1; received {duty!r}")
         examples = await asyncio.to_thread(self._chosen)
-        job = self._job(examples, weights)
+        job = await asyncio.to_thread(self._job, examples, weights)
         fitted = await fit_apart(job, duty=duty, memory_limit=memory_limit)
         return await asyncio.to_thread(self._candidate, examples, fitted)
 
@@ -465,8 +465,10 @@ def _opened(content: bytes) -> tuple[Any, tuple[str, ...]]:
     options.log_severity_level = 4  # its errors come as exceptions
     with translated("the head", loading=True):
         session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    labels = json.loads(session.get_modelmeta().custom_metadata_map["edgeml.labels"])
-    return session, tuple(labels)
+    labels = session.get_modelmeta().custom_metadata_map.get("edgeml.labels")
+    if labels is None:
+        raise StoreError("what the store has in use is no head of a learner: pass another store")
+    return session, tuple(json.loads(labels))
 
 
 def _unknown(features: Array | None) -> Classification:

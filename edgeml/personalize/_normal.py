@@ -32,17 +32,19 @@ class Scale:
     spread: Array
 
     @classmethod
-    def of(cls, windows: Array) -> Scale:
-        """Return that of windows (n, readings, channels)."""
-        values = windows.astype(np.float64)
-        return cls(values.mean((0, 1)).astype(np.float32), values.std((0, 1)).astype(np.float32))
+    def of(cls, readings: Array) -> Scale:
+        """Return that of readings (…, channels)."""
+        columns = readings.reshape(-1, readings.shape[-1]).T
+        level = [column.mean(dtype=np.float64) for column in columns]
+        spread = [column.std(dtype=np.float64) for column in columns]
+        return cls(np.array(level, np.float32), np.array(spread, np.float32))
 
-    def __call__(self, windows: Array) -> Array:
-        """Return features (n, channels, features)."""
-        from edgeml.graph._function import Function
+    def __call__(self, *windows: Array) -> Array:
+        """Return features (n, channels, features) of arrays (n, readings, channels)."""
+        from edgeml.graph import Function
 
         run = Function(self.trace)
-        parts = [windows[i : i + _ROWS] for i in range(0, len(windows), _ROWS)]
+        parts = [each[i : i + _ROWS] for each in windows for i in range(0, len(each), _ROWS)]
         return np.concatenate([run(np.ascontiguousarray(part)) for part in parts])
 
     def trace(self, x: Any) -> Any:
@@ -141,10 +143,12 @@ def _spread_out(z: Array, most: int) -> Array:
         return z
     if len(z) > 20 * most:
         z = z[np.linspace(0, len(z) - 1, 20 * most).astype(int)]
-    kept = [int(np.square(z - z.mean(0)).sum(1).argmin())]
-    apart = np.square(z - z[kept[0]]).sum(1)
+    squares = np.square(z).sum(1)
+    kept = [int(squares.argmin())]  # the most usual
+    apart = np.full(len(z), np.inf, np.float32)
     while len(kept) < most:
+        last = kept[-1]
+        apart = np.minimum(apart, squares + squares[last] - 2 * (z @ z[last]))
         kept.append(int(apart.argmax()))
-        apart = np.minimum(apart, np.square(z - z[kept[-1]]).sum(1))
     found: Array = z[np.sort(kept)]
     return found

@@ -69,7 +69,7 @@ class AnomalyDetector(WindowTask):
     source is followed by itself. A plain array is one whole window, and gives its result.
 
     Args:
-        model: What `learn_normal` returned, its file, or a `Session`.
+        model: What `learn_normal` returned, its file or the bytes of it, or a `Session`.
         threshold: Score above which it is an anomaly; None: what the model says.
         adapt: Time constant, in seconds, with which slow changes of a channel's level are
             followed, in windows that are normal; None: not at all.
@@ -107,11 +107,16 @@ class AnomalyDetector(WindowTask):
         self._moved: dict[str, NDArray[np.float32]] = {}  # how far levels are from normal
 
     def _load(self) -> Session:
-        content = getattr(self.model, "content", None)
+        content = getattr(self.model, "content", self.model)
         if not isinstance(content, bytes):
             return super()._load()
         from edgeml.runtime import load
 
+        if self._isolated:
+            raise ModelError(
+                f"{self.name}: a process of its own (isolated=) loads a file: export the model, "
+                "and pass its path"
+            )
         with tempfile.TemporaryDirectory(prefix="edgeml-") as folder:
             file = Path(folder) / "normal.onnx"
             file.write_bytes(content)

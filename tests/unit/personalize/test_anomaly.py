@@ -7,8 +7,15 @@ import numpy as np
 import pytest
 
 import edgeml
-from edgeml.errors import ConfigError, DataError, InputError, ModelError, ShapeError
-from edgeml.personalize import Store, learn_normal
+from edgeml.errors import (
+    ConfigError,
+    DataError,
+    InputError,
+    ModelError,
+    ShapeError,
+    StoreError,
+)
+from edgeml.personalize import Learner, Store, learn_normal
 from edgeml.personalize._alarms import DAY, Timeline, at_most, threshold_for
 from edgeml.streams import Sample, Source
 from edgeml.tasks import AnomalyDetector
@@ -159,6 +166,9 @@ def test_a_file_and_a_store_keep_it(model, tmp_path):
         store.accept(model.content, model.info)
         assert store.current()[1] == model.content
         assert store.history()[0].info["threshold"] == model.report.threshold
+        assert AnomalyDetector(store.current()[1])(window) == found
+    with pytest.raises(StoreError, match="no head of a learner"):
+        Learner("edgeml:activity_watch_int8.onnx", store=tmp_path / "store")
 
 
 @pytest.mark.parametrize(("values", "options", "error", "said"), [
