@@ -93,8 +93,9 @@ def _of_broker(config: AppConfig) -> Iterator[str]:
 
 def steps(board: BoardConfig, config: AppConfig, root: Path) -> list[str]:
     """Return the commands that bring written files into effect, in order."""
+    type_it = "sudo install -D -m 600 /dev/stdin {}    # type it, Ctrl-D"
     todo = [
-        f"sudo install -D -m 600 /dev/stdin {_at(root, f'{CREDENTIALS}/{name}')}    # type it, Ctrl-D"
+        type_it.format(_at(root, f"{CREDENTIALS}/{name}"))
         for kind, name in sorted(set(secrets(config.document.data)))
         if kind == "cred" and not below(root, f"{CREDENTIALS}/{name}").exists()
     ]

@@ -172,3 +172,18 @@ def test_without_a_watchdog_only_ready_is_told_in_the_abstract_namespace_too(app
         manager.socket.close()
     assert process.returncode == 0
     assert "WATCHDOG=1" not in manager.heard
+
+
+def test_no_usage_data_are_collected(tmp_path) -> None:
+    (tmp_path / "app.toml").write_text(
+        APP + '[tasks.moves]\ntype = "activity-recognizer"\nsource = "watch"\n'
+    )
+    home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / ".cache")}
+    environment = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
+    ended = subprocess.run(
+        [sys.executable, "-m", "edgeml", "run", "app.toml", "--json", "--seconds", "1"],
+        env=environment | home, cwd=tmp_path, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    # ONNX Runtime's wheel keeps what it means to send in a database below ~/.cache/Microsoft.
+    assert not list(tmp_path.rglob("*Microsoft*"))
