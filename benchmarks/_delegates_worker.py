@@ -50,9 +50,18 @@ def throughput(report: Report, rounds: int, seconds: float) -> None:
         for i in range(rounds):
             for which in (False, True) if i % 2 else (True, False):
                 rates[which].append(_rate(sessions[which], seconds))
+        assert isinstance(isolated, IsolatedSession)
+        pages = int(Path(f"/proc/{isolated.pid}/statm").read_text().split()[1])
     compare(
         report, "EfficientNet-Lite0 int8, isolated", f"throughput, {DEPTH} in flight",
         "inferences/s", rates[True], rates[False], "in this process", target=KEPT, threads=1,
+    )  # fmt: skip
+
+    report.add(
+        Row(
+            "EfficientNet-Lite0 int8, isolated", "memory of the worker", "MB", "lower",
+            pages * os.sysconf("SC_PAGE_SIZE") / 1e6, threads=1,
+        )
     )  # fmt: skip
 
 

@@ -56,6 +56,8 @@ class Process:
     """
 
     def __init__(self, name: str, gone: Callable[[Process], None]) -> None:
+        if not sys.executable or getattr(sys, "frozen", False):
+            raise OSError("this program is no script, so there is no Python to start it with")
         self.name = name
         self.cause: str | None = None  # why it is of no use any more
         self.worked = False  # whether it has run a model

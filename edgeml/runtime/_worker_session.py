@@ -169,8 +169,9 @@ class IsolatedSession(Session):
     def on(self, event: str, listener: Listener) -> Listener:
         """Call `listener(SessionState)` at each ``"state"``; returns the listener.
 
-        It is called in the thread that found out, and should return soon: the restart waits
-        for it. From there, ``loop.call_soon_threadsafe`` reaches a loop.
+        It is called in the thread that found out, which may be in a call of the session's: it
+        should return soon, and must not close the session. From there,
+        ``loop.call_soon_threadsafe`` reaches a loop.
 
         Raises:
             ValueError: there is no such event.

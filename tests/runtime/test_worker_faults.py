@@ -166,6 +166,17 @@ def test_a_worker_that_dies_opening_a_file_is_told_and_does_not_harm_us(doubles,
     assert "delegate fake:npu: worker fake:npu: it was ended by SIGSEGV" in caplog.text
 
 
+@pytest.mark.parametrize("executable", ["", "/no/python"])
+def test_a_worker_that_cannot_be_started_says_why(doubles, shared, monkeypatch, executable):
+    monkeypatch.setattr(sys, "executable", executable)
+    why = "no Python to start it with|No such file or directory"
+    with pytest.raises(WorkerLost, match=f"worker fake:npu: it cannot be started: .*({why})"):
+        edgeml.load(doubles, OWN, 1, isolated=True)
+    monkeypatch.undo()
+    with edgeml.load(doubles, OWN, 1, isolated=True) as session:
+        assert runs(session)
+
+
 def test_a_spent_budget_leaves_the_cpu(doubles, fake):
     guard = Isolation(restarts=2, within=3600)
     with edgeml.load(doubles, OWN, 1, isolated=guard) as session:
