@@ -18,7 +18,14 @@ from edgeml.runtime._errors import translated
 from edgeml.runtime._metadata import Metadata
 from edgeml.runtime._onnx_file import check_external, read_onnx
 from edgeml.runtime._open import assigned, open_onnx
-from edgeml.runtime._placement import CPU, PlacedNode, Placement, advise, from_profile
+from edgeml.runtime._placement import (
+    CPU,
+    PlacedNode,
+    Placement,
+    advise,
+    from_profile,
+    with_precision,
+)
 from edgeml.runtime._random import random_inputs
 from edgeml.runtime._session import Arrays, Inputs, ModelStream, Session
 from edgeml.runtime._spec import TensorSpec, check_inputs, check_out, check_out_shapes, copy_out
@@ -149,15 +156,12 @@ class OnnxSession(Session):
                 self._run(session, arrays)
             events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
         found = from_profile(events, {node.name: node.op for node in placed}, _WARM)
-        return replace(found, nodes=tuple(map(self._in_its_precision, found)))
-
-    def _in_its_precision(self, node: PlacedNode) -> PlacedNode:
-        """Return a node with the precision of a delegate that takes float32 and uses less."""
         backend = _delegates.find(self._used.name)
-        if backend is None or node.delegate != self._provider or node.precision != "float":
-            return node
-        precision = backend.precision(self._used)
-        return node if precision == "fp32" else replace(node, precision=precision)
+        return (
+            found
+            if backend is None or self._provider == CPU
+            else with_precision(found, placed, self._provider, backend.precision(self._used))
+        )
 
     def close(self) -> None:
         """Free the model; see `Session.close`."""

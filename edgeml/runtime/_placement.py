@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, overload
 
@@ -14,6 +14,8 @@ _HEAVY = ("Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul", "Co
 
 
 _LITTLE = 0.02  # of the time
+_DTYPES = {"fp32": "float", "fp16": "float16", "bf16": "bfloat16", "tf32": "tfloat32"}
+_CAST = "InsertedPrecisionFreeCast_"  # what the runtime calls those that it adds
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,8 @@ class PlacedNode:
         op: Its operator, such as ``"Conv"``; of a fused node, its kernel.
         delegate: What runs it, such as ``"CPUExecutionProvider"``.
         kernel: With ``profile=True``, what ran, such as ``"QLinearConv"``.
-        precision: With ``profile=True``, dtype of its first input; of what a delegate runs that
-            calculates float32 models in less, that, such as ``"fp16"``.
+        precision: With ``profile=True``, dtype of its first input, such as ``"uint8"``; of what a
+            delegate compiled as one, or takes in float32, what it calculates in.
         share: With ``profile=True``, its part of the time of all nodes, 0 to 1.
     """
 
@@ -111,6 +113,33 @@ def from_profile(events: Iterable[dict[str, Any]], ops: dict[str, str], warm: in
     return Placement(nodes, "", len(stretches), copies)
 
 
+def with_precision(
+    profiled: Placement, placed: Iterable[PlacedNode], provider: str, precision: str
+) -> Placement:
+    """Return a profile with what a delegate calculates in, where inputs do not tell.
+
+    Args:
+        profiled: Of the runtime.
+        placed: The model's nodes.
+        provider: The delegate's, as the runtime calls it.
+        precision: What it calculates float32 models in, such as ``"fp16"``.
+    """
+    ops = {node.op for node in placed if node.delegate == provider}
+    is_quantized = any(op.endswith("QuantizeLinear") for op in ops)
+
+    def changed(node: PlacedNode) -> PlacedNode:
+        is_fused = node.kernel not in ops  # many nodes, compiled as one
+        if node.delegate != provider or node.precision in ("float16", "bfloat16"):
+            return node
+        if is_fused and is_quantized:
+            return replace(node, precision="int8")
+        if is_fused or node.precision == "float":
+            return replace(node, precision=_DTYPES.get(precision, precision))
+        return node
+
+    return replace(profiled, nodes=tuple(map(changed, profiled)))
+
+
 def _own_times(run: list[dict[str, Any]]) -> Iterable[tuple[dict[str, Any], float]]:
     """Yield each event with its time less that of the events in it: bodies of If and Loop."""
     own = {id(event): float(event["dur"]) for event in run}
@@ -180,6 +209,16 @@ def _of_cpu(placement: Placement) -> str:
         return "No node is left to run: the runtime calculated all when it loaded the model."
     (kernel, precision), share = max(shares.items(), key=lambda item: item[1])
     text = f"All {len(placement)} kernels run on the CPU; {kernel} takes {share:.0%} of the time"
+    casts = sum(
+        node.share or 0.0
+        for node in placement
+        if node.kernel == "Cast" and node.name.startswith(_CAST)
+    )
+    if casts >= _LITTLE:
+        return (
+            f"{text}, and casts between float16 and float32 {casts:.0%}, as the CPU calculates in "
+            "float32: a float32 or int8 file has none."
+        )
     if precision == "float" and kernel in _HEAVY:
         return f"{text}, in float32: edgeml optimize makes it int8."
     return f"{text}."

@@ -1,14 +1,12 @@
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
 import edgeml
 from edgeml.errors import InputError, ModelError
 from edgeml.runtime import Delegate, PlacedNode, Placement, available
-from edgeml.runtime._placement import CPU, advise, from_profile
+from edgeml.runtime._placement import CPU, advise, from_profile, with_precision
 
 NPU = "NpuExecutionProvider"
 
@@ -137,12 +135,30 @@ def test_a_profile_on_a_delegate(delegate):
     assert delegate in placement.advice
 
 
-def test_the_precision_of_a_delegate_that_calculates_in_less(doubles, monkeypatch):
-    made = SimpleNamespace(precision=lambda delegate: "fp16")
-    with edgeml.load(doubles) as session:
-        assert session.placement(profile=True)[0].precision == "float"
-        monkeypatch.setattr("edgeml.runtime._delegates.find", lambda name: made)
-        node = PlacedNode("a", "Conv", CPU, "Conv", "float", 1.0)
-        assert session._in_its_precision(node).precision == "fp16"
-        eight = PlacedNode("a", "Conv", CPU, "Conv", "uint8", 1.0)
-        assert session._in_its_precision(eight) == eight
+def test_the_precision_of_what_a_delegate_runs():
+    conv = PlacedNode("a", "Conv", NPU)
+    quantized = PlacedNode("q", "QuantizeLinear", NPU)
+    fused = PlacedNode("f", "Npu_1", NPU, "Npu_1", "int64", 0.5)
+    half = PlacedNode("g", "Npu_1", NPU, "Npu_1", "float16", 0.5)
+    alone = PlacedNode("a", "Conv", NPU, "Conv", "float", 0.5)
+    index = PlacedNode("a", "Conv", NPU, "Conv", "int64", 0.5)
+    cpu = PlacedNode("c", "Erf", CPU, "Erf", "float", 0.5)
+
+    def precisions(nodes, precision):
+        found = with_precision(placed(fused, half, alone, index, cpu), nodes, NPU, precision)
+        return [node.precision for node in found]
+
+    assert precisions([conv], "fp16") == ["float16", "float16", "float16", "int64", "float"]
+    assert precisions([conv], "fp32") == ["float", "float16", "float", "int64", "float"]
+    assert precisions([conv, quantized], "fp16")[:2] == ["int8", "float16"]
+
+
+def test_advice_of_float16_models_on_the_cpu(onnx_file):
+    half = {name: ([64, 64], "FLOAT16") for name in "xy"}
+    weights = np.eye(64, dtype=np.float16)
+    nodes = [("MatMul", ["x", "w"], ["a"]), ("Erf", ["a"], ["b"]), ("MatMul", ["b", "w"], ["y"])]
+    file = onnx_file(nodes, {"x": half["x"]}, {"y": half["y"]}, {"w": weights})
+    with edgeml.load(file, "cpu", threads=1) as session:
+        advice = session.placement(profile=True).advice
+    assert "casts between float16 and float32" in advice
+    assert "as the CPU calculates in float32" in advice
