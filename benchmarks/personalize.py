@@ -29,6 +29,7 @@ from _personalize_camera import camera
 from _personalize_million import million
 from _personalize_speed import speed
 from _personalize_wake import wake_word
+from _personalize_watch import new_wearer
 from _report import Report, Row, main
 
 import edgeml
@@ -59,6 +60,7 @@ def run(report: Report, args: argparse.Namespace) -> None:
     anomalies(report, args.sources, quick=args.quick)
     camera(report, quick=args.quick)
     wake_word(report, args.sources, quick=args.quick)
+    new_wearer(report, quick=args.quick)
     killed(report, 5 if args.quick else 200)
 
 

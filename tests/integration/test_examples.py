@@ -27,8 +27,8 @@ def test_every_example_has_a_test() -> None:
     names = {path.name for path in EXAMPLES.glob("*.py")}
     assert names == {
         "activity.py", "anomaly.py", "diffusion.py", "digit_judge.py", "digits.py", "dqn.py",
-        "finetune.py", "first_model.py", "forecast.py", "gan.py", "gestures.py", "objects.py",
-        "own_stages.py", "people.py", "saliency.py", "seq2seq.py", "spoken_digits.py",
+        "finetune.py", "first_model.py", "forecast.py", "gan.py", "gestures.py", "new_wearer.py",
+        "objects.py", "own_stages.py", "people.py", "saliency.py", "seq2seq.py", "spoken_digits.py",
         "super_resolution.py", "tabular.py", "titanic.py", "topics.py", "two_inputs.py",
         "two_senses.py", "vae.py", "wake_word.py",
     }  # fmt: skip
@@ -102,6 +102,15 @@ def test_objects() -> None:
     right, away = _numbers(r"accuracy ([\d.]+) on .* unknown ([\d.]+) of", _run("objects.py"))
     assert right > 0.6  # by chance 0.17
     assert away > 0.3
+
+
+def test_new_wearer() -> None:
+    before, turned, straight = _numbers(
+        r"turned: ([\d.]+)[\s\S]*after: ([\d.]+) turned, ([\d.]+) as", _run("new_wearer.py")
+    )
+    assert before < 0.5
+    assert turned > 0.9
+    assert straight > 0.9
 
 
 def test_topics() -> None:
