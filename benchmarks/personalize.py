@@ -189,7 +189,7 @@ def killed(report: Report, kills: int) -> None:
 
 def killed_after(folder: str, lines: int, seconds: float) -> list[str]:
     command = [sys.executable, str(Path(__file__).with_name("_personalize_killed.py")), folder]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0) as process:
         assert process.stdout is not None
         head = [process.stdout.readline() for _ in range(lines)]
         select.select([], [], [], seconds)

@@ -255,7 +255,10 @@ def test_survives_being_killed_at_any_moment(tmp_path):
 def killed_after(folder, lines, seconds):
     """Run the program, kill it after so many lines and seconds, and return what it said."""
     command = [sys.executable, str(Path(__file__).with_name("kill_me.py")), str(folder)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    # Unbuffered: what a buffer had read ahead of readline, communicate would not return.
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
+    ) as process:
         assert process.stdout is not None
         head = [process.stdout.readline() for _ in range(lines)]
         select.select([], [], [], seconds)
