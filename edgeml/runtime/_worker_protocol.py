@@ -8,7 +8,6 @@ behind, and is sealed, so that neither side can shrink it under the other's feet
 from __future__ import annotations
 
 import base64
-import fcntl
 import json
 import mmap
 import os
@@ -29,8 +28,6 @@ _PACKET = 1 << 16  # bytes of the longest message: some 1000 tensors
 _ALIGN = 64  # bytes: what vector instructions like best
 _LEAST = 1 << 16  # bytes of the smallest memory
 _FDS = 2
-
-_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
 
 @dataclass(frozen=True)
@@ -60,10 +57,13 @@ class Shared:
     @classmethod
     def make(cls, size: int) -> tuple[Shared, int]:
         """Return new memory and its descriptor, which is the caller's to close."""
+        import fcntl  # not on every system that can import edgeml
+
+        seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
         fd = os.memfd_create("edgeml", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             os.ftruncate(fd, max(_LEAST, 1 << (size - 1).bit_length() if size else 0))
-            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
             return cls(fd), fd
         except BaseException:
             os.close(fd)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import logging
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -40,6 +41,8 @@ def load_isolated(
         WorkerLost: the worker did not survive it.
         ModelError: as for `edgeml.load`.
     """
+    if not sys.platform.startswith("linux"):
+        raise DelegateError(f"isolated= is for Linux, and this is {sys.platform}: leave it out")
     refused: list[DelegateError | WorkerLost] = []
     for entry in entries:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import sys
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -289,6 +290,12 @@ def test_what_cannot_be_isolated_is_refused(doubles):
         edgeml.load(doubles, "measure", isolated=True)
     with pytest.raises(DelegateError, match="its options cannot be sent to a worker"):
         edgeml.load(doubles, Delegate("cpu", dims={"N": object()}), isolated=True)
+
+
+def test_other_systems_than_linux_are_refused(doubles, monkeypatch):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    with pytest.raises(DelegateError, match="isolated= is for Linux, and this is darwin"):
+        edgeml.load(doubles, isolated=True)
 
 
 @pytest.mark.parametrize("name", ["deadline", "load_deadline", "restarts", "within"])
