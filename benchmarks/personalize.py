@@ -26,6 +26,7 @@ import cv2
 import numpy as np
 from _personalize_anomaly import anomalies
 from _personalize_camera import camera
+from _personalize_suggest import suggestions
 from _personalize_million import million
 from _personalize_speed import speed
 from _personalize_wake import wake_word
@@ -58,6 +59,7 @@ def run(report: Report, args: argparse.Namespace) -> None:
     speed(report, quick=args.quick)
     million(report, quick=args.quick)
     anomalies(report, args.sources, quick=args.quick)
+    suggestions(report, quick=args.quick)
     camera(report, quick=args.quick)
     wake_word(report, args.sources, quick=args.quick)
     new_wearer(report, quick=args.quick)
