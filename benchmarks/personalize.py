@@ -26,9 +26,9 @@ import cv2
 import numpy as np
 from _personalize_anomaly import anomalies
 from _personalize_camera import camera
-from _personalize_suggest import suggestions
 from _personalize_million import million
 from _personalize_speed import speed
+from _personalize_suggest import suggestions
 from _personalize_wake import wake_word
 from _personalize_watch import new_wearer
 from _report import Report, Row, main
