@@ -109,7 +109,10 @@ class Reporter:
             await asyncio.sleep(tick)
 
     def _broker(self) -> str:
-        return "" if self.app.sink is None else f"; broker {self.app.sink.state}"
+        if (sink := self.app.sink) is None:
+            return ""
+        lost = sum(sink.dropped.values())
+        return f"; broker {sink.state}" + (f", {lost} messages lost" if lost else "")
 
     def stopping(self) -> None:
         """Say that the app drains: from here on a lack of frames is no fault."""
