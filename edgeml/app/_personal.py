@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from edgeml.app._windows import Grid, Windows
-from edgeml.errors import PipelineError, StoreError
+from edgeml.errors import ConfigError, PipelineError, StoreError
 from edgeml.streams import Sample, Stage
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ class Personal(Stage):
 
         Raises:
             ModelError: the backbone cannot be loaded.
+            ConfigError: windows are to be cut by several calls at once.
             StoreError: the store is of another backbone, cannot be made, or is damaged.
         """
         from edgeml.personalize import Backbone, Learner, Store
@@ -94,6 +95,11 @@ class Personal(Stage):
         backbone = Backbone(self.model, **self._backbone)  # type: ignore[arg-type]
         try:
             grid = Grid.of(backbone._spec, backbone._session.inputs[0].shape)
+            if grid is not None and self.concurrency > 1:
+                raise ConfigError(
+                    f"{self.name}: concurrency: expected 1, because windows are cut one after "
+                    f"another; received {self.concurrency}"
+                )
             self._windows = None if grid is None else Windows(grid)
             store = Store(self.folder, budget=self._budget)
             try:

@@ -132,7 +132,7 @@ class Store:
             raws = self._db.one("SELECT count(raw), count(*) FROM examples")
             offer = "" if not raws[1] else (
                 f" {raws[0]} of its {raws[1]} examples were kept raw and can be embedded anew: "
-                "Learner(…, reembed=True); the others are lost by that."
+                "Learner(…, reembed=True), in app.toml reembed = true; the others are lost by that."
             )  # fmt: skip
             raise StoreError(
                 f"{self.folder}: the examples are of another backbone ({said.get('name')}, "

@@ -283,6 +283,13 @@ async def test_windows_or_all_readings_are_collected(tmp_path, collect, pieces) 
         await anext(tap)
 
 
+def test_windows_are_not_cut_by_several_at_once(tmp_path) -> None:
+    task = Personal(WATCH, store=str(tmp_path), name="gestures", concurrency=2)
+    with pytest.raises(ConfigError, match="concurrency: expected 1"):
+        task.open()
+    assert not is_held(tmp_path)
+
+
 async def test_words_are_cut_out_of_sound(tmp_path) -> None:
     """Two seconds of rest, then a tone of half a second: one example, of the tone."""
     task = Personal("edgeml:speech_embedding.onnx", store=str(tmp_path), name="word")

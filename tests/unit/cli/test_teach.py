@@ -134,6 +134,18 @@ def test_what_is_wrong_is_one_line(app, teach, monkeypatch, arguments, said) -> 
     assert sorted(p.name for p in app.parent.iterdir() if p.is_dir()) in ([], ["gestures"])
 
 
+def test_a_store_of_another_backbone_is_refused_or_embedded_anew(app, teach) -> None:
+    app.write_text(app.read_text() + "keep_raw = true\n")
+    assert teach(app, "collect", "up", *COLLECT)[0] == 0
+    app.write_text(app.read_text() + 'features = "probabilities"\n')
+    status, _, error = teach(app, "status")
+    assert status == 1
+    assert "4 of its 4 examples were kept raw" in error
+    assert "reembed = true" in error
+    app.write_text(app.read_text() + "reembed = true\n")
+    assert teach(app, "status")[1][1] == "examples  4 up"
+
+
 def test_an_app_without_such_a_task(app, teach) -> None:
     app.write_text(APP.partition("[tasks")[0].format("up"))
     assert "no task is taught; add one" in teach(app, "status")[2]
