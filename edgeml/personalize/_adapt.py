@@ -71,8 +71,8 @@ class LastBlocks(Head):
         if rank < 0 or steps < 1 or batch < 1 or not 0 <= dropout < 1 or not 0 <= smoothing < 1:
             raise ConfigError(
                 "LastBlocks: expected rank of 0 or more, steps and batch of at least 1, dropout "
-                f"and smoothing of 0 to below 1; received {rank!r}, {steps!r}, {batch!r}, {dropout!r}, "
-                f"{smoothing!r}"
+                f"and smoothing of 0 to below 1; received {rank!r}, {steps!r}, {batch!r}, "
+                f"{dropout!r}, {smoothing!r}"
             )
         self.rank = rank
         self.steps = steps
