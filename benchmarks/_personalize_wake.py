@@ -13,9 +13,11 @@ import io
 import math
 import random
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -67,6 +69,8 @@ def wake_word(report: Report, sources: Path | None, *, quick: bool) -> None:
         with tempfile.TemporaryDirectory() as folder, Learner(MODEL, store=folder) as learner:
             teach(learner, word, background)
             check_equal(learner, speech)
+            if word == words[0]:
+                add_cost(report, learner)
             hits.append(recalled(learner, word, 15 if quick else 60))
             alarms["speech"] += speech.alarms(learner)
             alarms["music"] += music.alarms(learner)
@@ -94,6 +98,20 @@ def add_rows(
             "alarms/h", "lower", ours=bound, n=told,
             note=f"{told} alarms of {len(words)} words in {hours[kind]:.2f} h each{enough}",
         ))  # fmt: skip
+
+
+def add_cost(report: Report, learner: Learner) -> None:
+    spotter, noise = Spotter(learner), np.random.default_rng(0)
+    took = []
+    for _ in range(200):
+        step = noise.normal(0, 0.1, HOP).astype(np.float32)
+        start = time.perf_counter()
+        spotter(step)
+        took.append(1e3 * (time.perf_counter() - start))
+    quarters = statistics.quantiles(took, n=4)
+    report.add(Row("spotting a word, one thread", "time for 80 ms of sound", "ms", "lower",
+                   ours=statistics.median(took), target=80.0, target_on="ours", n=len(took),
+                   spread=(quarters[0], quarters[2]), threads=1))  # fmt: skip
 
 
 def found(folder: Path, patterns: Sequence[str]) -> list[Path]:
