@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from edgeml.runtime._worker_process import NotSent, Process
 
 log = logging.getLogger("edgeml.runtime")
 
+_DEADLY = 2  # workers that ended while opening a model, after which it comes last
 _KILL_TIME = 2.0  # seconds that a killed process may take to end
 _FIRST_DELAY = 0.1  # seconds before the second attempt in a row
 
@@ -121,6 +122,7 @@ class Host:
         self._budget = Budget(isolation.restarts, isolation.within)
         self._seats: set[Seat] = set()
         self._process: Process | None = None
+        self._deadly: Counter[Seat] = Counter()  # how often the worker ended while opening each
         self._starting: Process | None = None  # while its models are being opened
         self._recovering = False
         self._recoverer: threading.Thread | None = None
@@ -139,6 +141,7 @@ class Host:
         """Take a seat away; the worker ends with the last one."""
         with _lock:
             self._seats.discard(seat)
+            del self._deadly[seat]
             if self._seats or self._closed.is_set():
                 return
             if _hosts.get(self.key) is self:
@@ -227,7 +230,11 @@ class Host:
             log.warning("%s", error)
             return False
         self._starting = process
-        left = self._seated(process, [] if self._closed.is_set() else self._members())
+        members = self._members()
+        # A model that ends each worker must not keep the others from theirs.
+        trusted = [seat for seat in members if self._deadly[seat] < _DEADLY] or members
+        left = self._seated(process, [] if self._closed.is_set() else trusted)
+        left += [seat for seat in members if seat not in trusted]
         with self.changed:
             self._starting = None
             if process.cause is not None or self._closed.is_set():
@@ -236,6 +243,8 @@ class Host:
                 stands, self._process, self._recovering = True, process, False
             self.changed.notify_all()
         if not stands:
+            for seat in members:
+                seat.lost(process, process.cause or "")
             process.close()
             return False
         log.info("worker %s: it runs again, as process %d", self.key, process.pid)
@@ -244,7 +253,8 @@ class Host:
 
     def _seat_later(self, process: Process, left: list[Seat]) -> None:
         """Try again to open the models that did not open, while the process stands."""
-        delay = _FIRST_DELAY
+        deadly = any(self._deadly[seat] for seat in left)
+        delay = self._isolation.within if deadly else _FIRST_DELAY
         while left and process.cause is None and not self._closed.wait(delay):
             delay = min(2 * delay, self._budget.longest)
             left = self._seated(process, [seat for seat in self._members() if seat in left])
@@ -255,8 +265,12 @@ class Host:
         for seat in seats:
             try:
                 seat.sit(process)
-            except (EdgeMLError, NotSent) as error:
-                log.warning("worker %s: %s", self.key, error or process.cause)
+                del self._deadly[seat]
+            except NotSent:
+                left.append(seat)
+            except EdgeMLError as error:
+                log.warning("worker %s: %s", self.key, error)
+                self._deadly[seat] += isinstance(error, WorkerLost)
                 left.append(seat)
         return left
 

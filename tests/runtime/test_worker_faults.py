@@ -22,6 +22,7 @@ import pytest
 import edgeml
 from edgeml.errors import ModelError, OutputError, WorkerLost, WorkerTimeout
 from edgeml.runtime import Isolation
+from edgeml.runtime._worker_host import Host
 from edgeml.testing import FakeAccelerator
 
 DEADLINE = 60.0  # seconds that anything here may take
@@ -164,6 +165,35 @@ def test_a_worker_that_dies_opening_a_file_is_told_and_does_not_harm_us(doubles,
         assert session.delegate == "cpu"
         assert runs(session)
     assert "delegate fake:npu: worker fake:npu: it was ended by SIGSEGV" in caplog.text
+
+
+class Deadly:
+    """A model that ends each worker that opens it."""
+
+    opened = 0
+
+    def sit(self, process):
+        self.opened += 1
+        process.kill("it is deadly")
+        raise WorkerLost("it is deadly")
+
+    def lost(self, process, cause):
+        """Know that the process is gone."""
+
+    rest = lost
+
+
+def test_a_model_that_ends_each_worker_does_not_keep_others_away(doubles, fake):
+    with edgeml.load(doubles, OWN, 1, isolated=Isolation(within=3600)) as session:
+        states, deadly = States(session), Deadly()
+        host = Host.join(deadly, OWN, Isolation())
+        os.kill(session.pid, signal.SIGKILL)
+        assert states.until("running").delegate == "fake:npu"
+        while session.pid is None or host.process(DEADLINE).pid != session.pid:
+            states.until("running")  # it may have sat beside the deadly one before
+        assert runs(session)
+        host.leave(deadly)
+    assert deadly.opened == 2
 
 
 @pytest.mark.parametrize("executable", ["", "/no/python"])
