@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -167,15 +167,18 @@ def learn_normal(
         at_most(alarms, held.seconds), tuple(_notes(held, alarms_per_day, features, most)),
     )  # fmt: skip
     spec = {"type": "motion", "sample_rate": rate, "window": length, "hop": step, "channels": names}
-    metadata = {
+    return NormalModel(normal.to_onnx(scale, _metadata(spec, scale, report)), report)
+
+
+def _metadata(spec: Mapping[str, Any], scale: Scale, report: NormalReport) -> dict[str, str]:
+    return {
         "edgeml.schema": "1", "edgeml.task": "anomaly-detection",
         "edgeml.preprocess": json.dumps(spec),
         "edgeml.postprocess": json.dumps({
-            "score": "score", "contributions": "contributions", "threshold": threshold,
+            "score": "score", "contributions": "contributions", "threshold": report.threshold,
             "level": [float(v) for v in scale.level]}),
         "edgeml.personalize": json.dumps({"method": "anomaly", **report.to_dict()}),
     }  # fmt: skip
-    return NormalModel(normal.to_onnx(scale, metadata), report)
 
 
 def _checked_settings(

@@ -32,7 +32,7 @@ class Drift:
         t: Time of the last sample that was looked at, ns.
         distance: Energy distance as a share of the most there can be, 0 to 1.
         p: How likely a distance like this is without drift.
-        before: Share of each label when the watch began.
+        before: Share of each label during the reference; empty where it was given.
         now: Share of each label among the recent samples.
 
     Example:
@@ -59,7 +59,7 @@ class Drift:
                            for n in most)  # fmt: skip
         return (
             f"features are not as they were (energy distance {self.distance:.2g}, p {self.p:.2g})"
-            + (f"; {shares}" if shares else "")
+            + (f"; {shares}" if shares and self.before else "")
         )
 
     def __str__(self) -> str:
@@ -125,7 +125,7 @@ class DriftWatch(Stage):
     ) -> None:  # fmt: skip
         super().__init__(name=name)
         given = None if isinstance(reference, int) else np.asarray(reference, np.float32)
-        count = reference if given is None else len(given)
+        count = reference if given is None else len(given) if given.ndim == 2 else 0
         if min(count, recent) < 2 * _CHUNK or count % _CHUNK or recent % _CHUNK:
             raise ConfigError(
                 f"DriftWatch: expected a reference and recent samples of at least {2 * _CHUNK}, "

@@ -123,6 +123,7 @@ def test_items_without_features_pass():
 @pytest.mark.parametrize("options", [
     {"reference": 15}, {"recent": 10}, {"recent": 25}, {"false_alarms": 0}, {"every": -1},
     {"reference": 40, "recent": 20}, {"reference": np.ones((7, 3))},
+    {"reference": np.ones(400)},
 ])  # fmt: skip
 def test_refuses_what_cannot_tell_anything(options):
     with pytest.raises(ConfigError, match="DriftWatch"):
