@@ -37,7 +37,7 @@ class LastBlocks(Head):
         rank: Rank of the changes; 0 trains the weights themselves.
         steps: Steps of AdamW.
         rate: Its highest learning rate; None: 0.003, or 0.01 for low ranks.
-        batch: Examples in a step.
+        batch: Examples in a step; no more than there are.
         dropout: Share of the features that are left out in training, 0 to below 1.
         smoothing: How far the targets are moved towards equal probabilities.
         seed: Of the choice of examples, and of the low-rank changes.
@@ -139,7 +139,7 @@ class LastBlocks(Head):
         p = chance.astype(np.float64) / chance.sum(dtype=np.float64)
         for _ in range(self.steps):
             start = time.monotonic()
-            rows = rng.choice(len(x), self.batch, p=p)
+            rows = rng.choice(len(x), min(self.batch, len(x)), p=p)
             trainer.step(x[rows], hot[rows])
             if self.rest:
                 time.sleep((time.monotonic() - start) * self.rest / (1 - self.rest))

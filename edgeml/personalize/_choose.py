@@ -24,6 +24,7 @@ METHODS: Mapping[str, Callable[[], Head]] = {
 FEW, MANY = 5, 100
 ENOUGH = 0.98  # right when held out: blocks need no training
 BLOCKS = 10  # examples of each class, to train blocks on
+QUICK = 1 << 20  # bytes of blocks that are trained without being asked to
 
 
 def choose(method: Any, counts: Mapping[str, int]) -> tuple[Head, str]:
@@ -66,9 +67,15 @@ def choose(method: Any, counts: Mapping[str, int]) -> tuple[Head, str]:
     return METHODS["mlp"](), f"mlp: {why}"
 
 
-def deeper(head: Head, counts: Mapping[str, int]) -> LastBlocks | None:
-    """Return a head that trains blocks, when a fitted one is not enough and examples are many."""
+def deeper(head: Head, counts: Mapping[str, int], blocks: bytes) -> tuple[LastBlocks | None, str]:
+    """Return a head that trains blocks, when a fitted one is not enough and examples are many.
+
+    And what is to be said of it where it takes too long to be tried unasked.
+    """
     fewest = min((n for label, n in counts.items() if label != UNKNOWN), default=0)
     if fewest < BLOCKS or not head.held_out.accuracy < ENOUGH:
-        return None
-    return LastBlocks()
+        return None, ""
+    if len(blocks) > QUICK:
+        size = f"{len(blocks) / 1e6:.1f} MB"
+        return None, f"; last-blocks might do better, but trains {size}: ask for it by name"
+    return LastBlocks(), ""

@@ -77,7 +77,10 @@ def fit(job: Job, rest: float = 0.0) -> Fitted:
     counts = counts_of(job.labels)
     head, why = choose(job.method, counts)
     _fit(head, job, rest)
-    more = deeper(head, counts) if job.method == "auto" and job.blocks is not None else None
+    more, note = None, ""
+    if job.method == "auto" and job.blocks is not None:
+        more, note = deeper(head, counts, job.blocks)
+    why += note
     if more is not None:
         _fit(more, job, rest)
         was, now = head.held_out.accuracy, more.held_out.accuracy

@@ -61,6 +61,7 @@ class Learner(Stage):
 
     Raises:
         StoreError: the store is of another backbone, cannot be made, or is damaged.
+        ConfigError: there is no such method, or it trains blocks and the backbone has no cut.
 
     Example:
         >>> import tempfile, numpy as np

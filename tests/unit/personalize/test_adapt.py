@@ -12,6 +12,7 @@ from edgeml.graph._execute import open_session
 from edgeml.layers import Add, Dense
 from edgeml.personalize import Backbone, LastBlocks, Learner, Softmax
 from edgeml.personalize._adapt_blocks import last_blocks, through
+from edgeml.personalize._choose import deeper
 
 WATCH = "edgeml:activity_watch_int8.onnx"
 
@@ -199,3 +200,14 @@ def test_bad_settings_are_named(blind, tmp_path):
         Learner(backbone, store=tmp_path, method="lora")
     with pytest.raises(ConfigError, match="there is none"):
         LastBlocks().fit(np.eye(4), ["a", "a", "b", "b"])
+
+
+def test_auto_leaves_blocks_that_take_long_and_says_so():
+    head = Softmax(steps=5).fit(np.random.default_rng(0).normal(size=(60, 8)), ["a", "b"] * 30)
+    assert head.held_out.accuracy < 0.9
+    counts = {"a": 30, "b": 30}
+    assert deeper(head, counts, b"small")[0] is not None
+    assert deeper(head, {"a": 5, "b": 30}, b"small") == (None, "")
+    chosen, said = deeper(head, counts, bytes(2 << 20))
+    assert chosen is None
+    assert "2.1 MB: ask for it by name" in said
