@@ -363,6 +363,9 @@ def test_systemd_takes_the_unit(install, image, tmp_path, name):
     )  # fmt: skip
     assert rated.returncode == 0, rated.stdout
     assert "EnvironmentFile=/etc/edgeml/porch.env" in text
+    # Without it, what goes wrong would follow StandardOutput= to nowhere.
+    assert "StandardOutput=null\nStandardError=journal\n" in text
+    assert "LoadCredential=mqtt:/etc/edgeml/credentials/mqtt\n" in text
     for node in find_board(name).nodes:
         assert f"DeviceAllow={node}\n" in text
 
