@@ -84,7 +84,7 @@ class Engine:
         try:
             self.folder.parent.mkdir(parents=True, exist_ok=True)
             _remove_left_overs(self.folder.parent)
-            part = Path(tempfile.mkdtemp(prefix=".part-", dir=self.folder.parent))
+            part = Path(tempfile.mkdtemp(prefix=f".part-{os.getpid()}-", dir=self.folder.parent))
         except OSError as error:
             log.warning(
                 "%s: its engine cannot be kept in %s (%s), so each load compiles it; set "
@@ -270,7 +270,19 @@ def _evict(newest: Path) -> None:
 
 
 def _remove_left_overs(folder: Path) -> None:
+    """Remove what was begun by processes that are gone."""
     for part in folder.glob(".part-*"):
         with contextlib.suppress(OSError):
-            if time.time() - part.stat().st_mtime > _ABANDONED:
+            age = time.time() - part.stat().st_mtime
+            if age > _ABANDONED or not _is_alive(part.name.split("-")[1]):
                 shutil.rmtree(part, ignore_errors=True)
+
+
+def _is_alive(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except PermissionError:
+        return True
+    except (ValueError, OverflowError, ProcessLookupError):
+        return False
+    return True

@@ -4,6 +4,9 @@ import json
 import logging
 import os
 import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -270,14 +273,27 @@ def test_the_budget_goes_to_those_used_last(doubles, toaster, cache, monkeypatch
     assert "its engine is not kept: it has 5 bytes, and all may have 3" in caplog.text
 
 
-def test_what_was_begun_long_ago_is_removed(doubles, toaster, cache):
-    old, young = cache / "engines/.part-a", cache / "engines/.part-b"
-    for folder in (old, young):
+def test_what_others_left_half_is_removed(doubles, toaster, cache):
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        pass
+    old, young, dead, odd = (
+        cache / "engines" / f".part-{name}"
+        for name in (f"{os.getpid()}-a", f"{os.getpid()}-b", f"{gone.pid}-c", "x")
+    )
+    for folder in (old, young, dead, odd):
         folder.mkdir(parents=True)
+        (folder / "toast.blob").touch()
     os.utime(old, (0, 0))
     load(doubles)
-    assert young.exists()
-    assert not old.exists()
+    assert [folder.exists() for folder in (old, young, dead, odd)] == [False, True, False, False]
+
+
+def test_threads_may_compile_at_the_same_time(doubles, toaster, cache, caplog):
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(load, [doubles] * 12))
+    assert len(kept(cache)) == 1
+    assert not list((cache / "engines").glob(".part-*"))
+    assert not said(caplog)
 
 
 def test_graphs_that_were_made_in_memory_have_none(doubles, toaster, cache):
