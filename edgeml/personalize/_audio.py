@@ -53,7 +53,7 @@ class Spotter(Stage):
     """
 
     def __init__(
-        self, learner: Learner, *, threshold: float = 0.8, hop: float = 0.08, mean_over: int = 1,
+        self, learner: Learner, *, threshold: float = 0.9, hop: float = 0.08, mean_over: int = 1,
         refractory: float = 1.0, **options: Any,
     ) -> None:  # fmt: skip
         super().__init__(**options)
