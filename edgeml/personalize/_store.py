@@ -187,11 +187,12 @@ class Store:
         self._db.run(
             "INSERT INTO seen VALUES (?, 1) ON CONFLICT DO UPDATE SET count = count + 1", label
         )
-        added = self._db.run(
-            "INSERT INTO examples (label, subject, added, features, raw) VALUES (?, ?, ?, ?, ?)",
-            label, subject, time.time(), row, raw,
-        ).lastrowid  # fmt: skip
-        assert added is not None
+        self._db.run("UPDATE numbers SET last = last + 1")
+        (added,) = self._db.one("SELECT last FROM numbers")
+        self._db.run(
+            "INSERT INTO examples (id, label, subject, added, features, raw) "
+            "VALUES (?, ?, ?, ?, ?, ?)", added, label, subject, time.time(), row, raw,
+        )  # fmt: skip
         self._members.add(label, added)
         return added, self._make_room(added, label)
 
@@ -224,9 +225,19 @@ class Store:
                     self._members.drop_last(label)
                     continue
             gone = self._members.take(largest, self._random, added)
-            self._db.run("DELETE FROM examples WHERE id = ?", gone)
+            self._take_out(gone)
             _log.debug("example %d of %d bytes budget made room", gone, self.budget)
         return kept
+
+    def _take_out(self, example: int) -> bool:
+        """Delete an example, and put the last row of the file in its place: no hole stays."""
+        found = self._db.one("SELECT slot FROM examples WHERE id = ?", example)
+        if found is None:
+            return False
+        self._db.run("DELETE FROM examples WHERE slot = ?", *found)
+        self._db.run("UPDATE examples SET slot = ? WHERE slot > ? AND slot = "
+                     "(SELECT max(slot) FROM examples)", *found, *found)  # fmt: skip
+        return True
 
     def _drop_version(self) -> bool:
         """Delete the oldest head, where heads take a quarter; two are always kept."""
@@ -308,7 +319,7 @@ class Store:
         """
         with self._db.change():
             self._members.forget()
-            if not self._db.run("DELETE FROM examples WHERE id = ?", example).rowcount:
+            if not self._take_out(example):
                 raise DataError(f"there is no example {example}")
 
     def forget(

@@ -12,19 +12,37 @@ from typing import Any
 
 from edgeml.errors import ConfigError, StoreError
 
-SCHEMA = 1
+SCHEMA = 2
 JOURNAL = 1 << 17  # bytes of the journal beside the file
 _LEAST = 1 << 18
-_TABLES = """
-CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+# Slots are without holes: where one example is deleted, the last one moves to. Pages of the file
+# become free only when they are nearly empty, and random holes would leave all of them half full.
+_EXAMPLES = """
 CREATE TABLE examples (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, label TEXT NOT NULL, subject TEXT NOT NULL,
-    added REAL NOT NULL, features BLOB NOT NULL, raw BLOB);
-CREATE INDEX by_label ON examples (label);
+    slot INTEGER PRIMARY KEY, id INTEGER NOT NULL UNIQUE, label TEXT NOT NULL,
+    subject TEXT NOT NULL, added REAL NOT NULL, features BLOB NOT NULL, raw BLOB);
+CREATE INDEX by_label ON examples (label, id);
+CREATE TABLE numbers (last INTEGER NOT NULL);
+"""
+_TABLES = (
+    _EXAMPLES
+    + """
+INSERT INTO numbers VALUES (0);
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE seen (label TEXT PRIMARY KEY, count INTEGER NOT NULL);
 CREATE TABLE versions (id TEXT PRIMARY KEY, head BLOB NOT NULL, info TEXT NOT NULL);
 CREATE TABLE history (
     id INTEGER PRIMARY KEY AUTOINCREMENT, action TEXT NOT NULL, version TEXT, at REAL NOT NULL);
+"""
+)
+_FROM_1 = f"""
+DROP INDEX by_label;
+ALTER TABLE examples RENAME TO older;
+{_EXAMPLES}
+INSERT INTO examples (id, label, subject, added, features, raw)
+    SELECT id, label, subject, added, features, raw FROM older ORDER BY id;
+INSERT INTO numbers SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'older';
+DROP TABLE older;
 """
 
 
@@ -64,12 +82,12 @@ class Database:
                 f"{self.file} has schema {version}, and this edgeml reads up to {SCHEMA}; install "
                 "a newer edgeml-runtime"
             )
-        if version == 0:
+        if version < SCHEMA:
             with self.change():
-                if not self.one("SELECT count(*) FROM sqlite_master")[0]:
-                    for statement in _TABLES.split(";")[:-1]:
-                        self._sql.execute(statement)
-                    self._sql.execute(f"PRAGMA user_version = {SCHEMA}")
+                (version,) = self.one("PRAGMA user_version")  # another process may have been first
+                for statement in {0: _TABLES, 1: _FROM_1}.get(version, "").split(";")[:-1]:
+                    self._sql.execute(statement)
+                self._sql.execute(f"PRAGMA user_version = {SCHEMA}")
 
     def one(self, query: str, *values: Any) -> Any:
         """Return the first row, or None."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
@@ -149,6 +151,52 @@ def test_a_candidate_waits_in_the_store(tmp_path):
         assert store.current()[:2] == (made.version, b"two")
         store.forget()
         assert store.proposed() is None
+
+
+OLDER = """
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE examples (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, label TEXT NOT NULL, subject TEXT NOT NULL,
+    added REAL NOT NULL, features BLOB NOT NULL, raw BLOB);
+CREATE INDEX by_label ON examples (label);
+CREATE TABLE seen (label TEXT PRIMARY KEY, count INTEGER NOT NULL);
+CREATE TABLE versions (id TEXT PRIMARY KEY, head BLOB NOT NULL, info TEXT NOT NULL);
+CREATE TABLE history (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, action TEXT NOT NULL, version TEXT, at REAL NOT NULL);
+PRAGMA user_version = 1;
+"""
+
+
+def test_a_store_of_the_first_schema_is_taken_over(tmp_path):
+    with contextlib.closing(sqlite3.connect(tmp_path / "store.sqlite")) as old:
+        old.executescript(OLDER)
+        for i in range(5):
+            row = np.full(4, i, np.float32).tobytes()
+            old.execute("INSERT INTO examples (label, subject, added, features, raw) "
+                        "VALUES (?, 'me', 0, ?, ?)", ("ab"[i % 2], row, b"raw"))  # fmt: skip
+        old.execute("DELETE FROM examples WHERE id = 5")
+        old.commit()
+    with Store(tmp_path) as store:
+        assert [(e.id, e.label, e.features[0]) for e in store.examples()] == [
+            (1, "a", 0), (2, "b", 1), (3, "a", 2), (4, "b", 3)
+        ]  # fmt: skip
+        assert store.raw(1) == b"raw"
+        assert store.add("a", np.zeros(4)) == 6  # a number is never given twice
+        store.check()
+    with Store(tmp_path) as store:
+        store.forget()
+        assert store.add("c", [1.0]) == 7
+
+
+def test_a_full_store_keeps_as_many_as_it_ever_held(tmp_path):
+    with Store(tmp_path, budget=1 << 18) as store:
+        most = 0
+        for i in range(900):
+            store.add(f"class {i % 3}", np.full(64, i))
+            most = max(most, i % 50 == 0 and sum(store.counts().values()))
+        assert most < 600
+        assert sum(store.counts().values()) >= 0.9 * most
+        assert store.nbytes <= 1 << 18
 
 
 def test_two_processes_add_at_the_same_time(tmp_path):
