@@ -30,6 +30,7 @@ from edgeml.quantize._prune import prune_channels as prune_channels
 from edgeml.quantize._qat import train_quantized as train_quantized
 from edgeml.quantize._report import Report as Report
 from edgeml.quantize._simplify import simplify as simplify
+from edgeml.quantize._weight_only import quantize_weights as quantize_weights
 
 __all__ = [
     "PruneReport",
@@ -47,6 +48,7 @@ __all__ = [
     "optimize",
     "prune_channels",
     "quantize_int8",
+    "quantize_weights",
     "raw_pixel_input",
     "save",
     "score",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ from typing import Any
 import numpy as np
 
 from edgeml._require import require
+from edgeml.errors import OptimizeError
 from edgeml.quantize._index import all_nodes
 from edgeml.quantize._model import Model, load, save
+from edgeml.quantize._weight_only import quantize_weights
 
 _DYNAMIC = ("Attention", "Gemm", "LSTM", "MatMul")
 _SMALL = 1024  # weights of fewer values are not worth a Cast
@@ -120,3 +123,22 @@ def half_storage(model: Model) -> Model | None:
     del found.graph.node[:]
     found.graph.node.extend(nodes)
     return found
+
+
+def _weights(model: Model, bits: int) -> Model | None:
+    """Return the model with matrices' weights in integers, or None when others are most of it."""
+    try:
+        found = quantize_weights(model, bits=bits)
+    except OptimizeError:
+        return None
+    return found if found.ByteSize() < _MOSTLY * model.ByteSize() else None
+
+
+_MOSTLY = 0.6  # of the size: else what was not touched is what counts
+FORMS: Mapping[str, Callable[[Model], Model | None]] = {
+    "int8 weights": lambda model: _weights(model, 8),
+    "int4 weights": lambda model: _weights(model, 4),
+    "dynamic int8": dynamic_int8,
+    "float16 storage": half_storage,
+}
+WEIGHTS = ("int8 weights", "int4 weights")

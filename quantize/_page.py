@@ -86,14 +86,23 @@ def _facts(report: Mapping[str, Any]) -> str:
         model = latency["model"]
         facts.append((
             "time", f"{model['ratio']:.2f} times as fast",
-            (f"{model['median_ms']:.3g} ms for {latency['original']['median_ms']:.3g}; 95% "
-            f"interval {model['ratio_low']:.2f} to {model['ratio_high']:.2f}, rounds in turns"),
+            (f"{model['median_ms']:.3g} ms for {latency['original']['median_ms']:.3g}; "
+             + (f"on {latency['measured_on']}" if latency.get("measured_on") else
+                f"95% interval {model['ratio_low']:.2f} to {model['ratio_high']:.2f}, rounds in "
+                "turns")),
         ))  # fmt: skip
     if "memory" in report:
         memory = report["memory"]
         facts.append((
             "weights in memory", f"{memory['model'] / 1e6:.2f} MB",
             f"for {memory['original'] / 1e6:.2f} MB, when the runtime has opened it",
+        ))  # fmt: skip
+    if "process" in report:
+        ours, theirs = (report["process"][name] for name in ("model", "original"))
+        facts.append((
+            "memory of a process", f"{ours['peak_bytes'] / 1e6:.0f} MB",
+            (f"for {theirs['peak_bytes'] / 1e6:.0f} MB, at most, to open and run it; it opens in "
+             f"{ours['load_ms']:.0f} ms for {theirs['load_ms']:.0f}"),
         ))  # fmt: skip
     quality = report["quality"]
     if quality.get("difference"):

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from edgeml.quantize._blocks import Block, connected
-from edgeml.quantize._index import Index
+from edgeml.quantize._blocks import WEIGHTED, Block, connected
+from edgeml.quantize._index import Index, attribute
 from edgeml.quantize._qdq import Params, Plan, activation_params, weight_params
-from edgeml.quantize._ranges import METHODS, Histogram, Range
+from edgeml.quantize._ranges import METHODS, Histogram, Range, narrowed_below
 from edgeml.quantize._targets import Target
 
 
@@ -20,9 +20,45 @@ def tensors_of(index: Index, blocks: list[Block]) -> list[str]:
     return [name for name in dict.fromkeys(names) if not index.is_constant(name)]
 
 
-def ranges_by(method: str, histograms: Mapping[str, Histogram]) -> dict[str, Range]:
-    """Return the range of each tensor by a method: minmax, percentile, entropy or mse."""
-    return {name: METHODS[method](found) for name, found in histograms.items()}
+def ranges_by(
+    method: str, histograms: Mapping[str, Histogram], index: Index | None = None
+) -> dict[str, Range]:
+    """Return the range of each tensor by a method: minmax, percentile, entropy or mse.
+
+    With the graph, two kinds of tensors are apart: what goes out keeps its extremes, as the few
+    highest scores are what a model is asked for; and what a LeakyRelu reads gives up some of the
+    far negative, which that makes small, for finer steps.
+
+    Args:
+        method: Of `METHODS`.
+        histograms: What was seen of each tensor.
+        index: The graph, or None.
+    """
+    found = {name: METHODS[method](seen) for name, seen in histograms.items()}
+    if index is None:
+        return found
+    last = _going_out(index)
+    for name, seen in histograms.items():
+        if name in last:
+            found[name] = METHODS["minmax"](seen)
+        reader = index.sole_reader(name)
+        if reader is not None and reader.op_type == "LeakyRelu":
+            slope = float(attribute(reader, "alpha", 0.01))
+            found[name] = narrowed_below(seen, found[name], slope)
+    return found
+
+
+def _going_out(index: Index) -> set[str]:
+    """Return the tensors from which an output is reached without another layer."""
+    found: set[str] = set()
+    left = list(index.outputs)
+    while left:
+        name = left.pop()
+        maker = index.producer.get(name)
+        if name not in found and maker is not None and maker.op_type not in WEIGHTED:
+            left += maker.input
+        found.add(name)
+    return found
 
 
 def make_plan(

@@ -66,18 +66,18 @@ def prepare(
     return found
 
 
-def raise_opset(model: Model) -> Model:
-    """Return the model at opset 17 or newer; a newer one stays as it is."""
+def raise_opset(model: Model, opset: int = OPSET) -> Model:
+    """Return the model at opset 17 (or another) or newer; a newer one stays as it is."""
     onnx = require("onnx", extra="optimize", purpose="edgeml.quantize")
     found = load(model)
     version = max((e.version for e in found.opset_import if e.domain in ("", "ai.onnx")), default=0)
-    if version >= OPSET:
+    if version >= opset:
         return found
     from onnx import version_converter
 
     metadata = list(found.metadata_props)
-    raised = version_converter.convert_version(found, OPSET)
-    raised.ir_version = max(raised.ir_version, 8)
+    raised = version_converter.convert_version(found, opset)
+    raised.ir_version = max(raised.ir_version, 8 if opset < 21 else 10)
     del raised.metadata_props[:]
     raised.metadata_props.extend(metadata)
     return onnx.shape_inference.infer_shapes(raised)

@@ -135,6 +135,30 @@ METHODS: dict[str, Callable[[Histogram], Range]] = {
 }  # fmt: skip
 
 
+def narrowed_below(found: Histogram, given: Range, slope: float, levels: int = 256) -> Range:
+    """Return a range whose lower end is nearer to zero where values below are made smaller next.
+
+    Args:
+        found: What was seen.
+        given: The range; its upper end stays.
+        slope: What values below zero are multiplied with, after rounding.
+        levels: Steps of the integers.
+    """
+    low, high = given
+    if low >= 0 or high <= 0 or not 0 <= slope < 1:
+        return given
+    x, counts = _occupied(found)
+    weights = counts * np.where(x < 0, slope * slope, 1.0)
+
+    def error(share: float) -> float:
+        return float(weights @ (_rounded(x, low * share, high, levels) - x) ** 2)
+
+    return low * min(_SHARES, key=error), high
+
+
+_SHARES = tuple(float(share) for share in np.linspace(1.0, 0.05, 20))
+
+
 def _occupied(found: Histogram) -> tuple[Array, Array]:
     some = found.counts > 0
     return found.centers[some], found.counts[some]

@@ -70,10 +70,19 @@ class Report:
             lines.append(f"  time: {latency}")
         else:
             model = latency["model"]
+            where = latency.get("measured_on")
             lines.append(
                 f"  time: {model['median_ms']:.2f} ms for {latency['original']['median_ms']:.2f}, "
                 f"{model['ratio']:.2f} times as fast "
-                f"[{model['ratio_low']:.2f}, {model['ratio_high']:.2f}]"
+                + (f"on {where}" if where else
+                   f"[{model['ratio_low']:.2f}, {model['ratio_high']:.2f}]")
+            )  # fmt: skip
+        if "process" in found:
+            memory = [found["process"][name] for name in ("model", "original")]
+            lines.append(
+                f"  memory: {memory[0]['peak_bytes'] / 1e6:.0f} MB for "
+                f"{memory[1]['peak_bytes'] / 1e6:.0f}; opens in {memory[0]['load_ms']:.0f} ms for "
+                f"{memory[1]['load_ms']:.0f}"
             )
         if "ran" in found:
             lines.append(f"  in 8-bit kernels: {found['ran']['int8_share']:.0%} of the time")

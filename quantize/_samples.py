@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import itertools
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Callable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -96,8 +106,8 @@ def samples_of(data: Any, model: Model, *, labels: Any = None, groups: Any = Non
        and labels.
     2. A list of {input name: array}: each is an example with its batch axis, as the model
        takes it.
-    3. An `edgeml.data.Dataset` of arrays or of pairs, not yet batched; or an iterator of arrays,
-       feeds or samples, of which the first 1000 are taken.
+    3. An `edgeml.data.Dataset` of arrays or of pairs, not yet batched; or an iterator, a live
+       source or pipeline of arrays, feeds or samples, of which the first 1000 are taken.
     4. A folder of pictures (in subfolders, when these name the classes), for models whose
        metadata say how a picture becomes the input; or a ``.npz`` file of arrays by input name,
        with ``labels`` beside them.
@@ -141,12 +151,33 @@ def _found(data: Any, model: Model) -> Samples:
         return Samples(len(feeds), feeds.__getitem__, origin="a list")
     if hasattr(data, "take") and hasattr(data, "batch"):
         return _of_dataset(data, model)
+    if isinstance(data, AsyncIterable):
+        data = iter(_gathered(data))
     if isinstance(data, Iterator):
         return _found(_few(data, model), model)
     raise DataError(
         "expected arrays, (inputs, labels), a list of {input name: array}, a Dataset, a folder of "
         f"pictures or an .npz file; received {type(data).__name__}"
     )
+
+
+def _gathered(stream: AsyncIterable[Any]) -> list[Any]:
+    """Return what a live source gives, up to so many; in a thread, as a loop may be running."""
+
+    async def take() -> list[Any]:
+        taken = []
+        async with contextlib.AsyncExitStack() as closing:
+            items = aiter(stream)
+            if isinstance(items, AsyncGenerator):
+                closing.push_async_callback(items.aclose)
+            async for item in items:
+                taken.append(item)
+                if len(taken) == MOST_OF_A_STREAM:
+                    break
+        return taken
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, take()).result()
 
 
 def _few(data: Iterator[Any], model: Model) -> Any:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from edgeml.errors import ModelError, OptimizeError
 from edgeml.quantize._blocks import Block, find_blocks
 from edgeml.quantize._calibrate import calibrate
-from edgeml.quantize._candidates import Candidate, dynamic_int8, half_storage
+from edgeml.quantize._candidates import FORMS, WEIGHTS, Candidate
+from edgeml.quantize._elsewhere import Elsewhere
 from edgeml.quantize._index import Index
 from edgeml.quantize._judge import Judge
 from edgeml.quantize._measure import Timing, side_by_side
@@ -35,6 +36,8 @@ _ASKED = 16  # examples for sensitivities
 _RANKED = 48  # examples that tell methods apart
 _FIGURES = ("divergence", "drop", "likely_drop")
 _ROUNDED = 64  # examples that weights are rounded for
+_FIRST, _DEEP = 6, 8  # layers that may stay float, of nets with so many
+_GLANCES = 7  # rounds that tell which of these is fastest
 _NOT_SLOWER = 0.98  # lower end of the interval of the ratio: noise is not a loss
 _BAD_FORM = (ModelError, OptimizeError)  # a form that does not run is given up, not the search
 
@@ -68,6 +71,7 @@ class Found:
         plan: Of the chosen candidate, when it is a static one.
         stages: Seconds by stage.
         interrupted: Whether the user stopped it.
+        measured_on: The machine that the timings are of, when it is another.
     """
 
     candidates: list[Candidate] = field(default_factory=list)
@@ -79,6 +83,7 @@ class Found:
     plans: dict[str, Plan] = field(default_factory=dict)
     stages: dict[str, float] = field(default_factory=dict)
     interrupted: bool = False
+    measured_on: str | None = None
 
     @property
     def agreement_of_scores(self) -> float | None:
@@ -111,15 +116,18 @@ class Search:
         seconds: How long it may take.
         store: What an earlier run found.
         listen: Called with (stage, share done, seconds left).
+        elsewhere: What was measured on the target, when that is not this machine.
     """
 
     def __init__(
         self, original: Model, prepared: Model, judge: Judge, parts: tuple[Array, Array],
         target: Target, wanted: Wanted, *, seconds: float, store: Store, listen: Listener,
+        elsewhere: Elsewhere | None = None,
     ) -> None:  # fmt: skip
         self.original, self.prepared, self.judge = original, prepared, judge
         self.calibration, self.searching = parts
         self.target, self.wanted, self.store = target, wanted, store
+        self.elsewhere = elsewhere
         self.found = Found()
         self._seconds, self._start = seconds, time.monotonic()
         self._listen = listen
@@ -128,6 +136,9 @@ class Search:
         self._fixed: dict[str, Params] = {}
         self._histograms: dict[str, Histogram] = {}
         self._rounded: dict[str, tuple[Params, Array]] = {}
+        self._ranked: dict[str, dict[str, float]] = {}
+        self._kept_float: tuple[str, ...] = ()  # as it makes the model no slower
+        self._nearer = np.inf  # divergence that a form must stay below, once one has failed
 
     @property
     def left(self) -> float:
@@ -141,23 +152,45 @@ class Search:
 
     def run(self) -> Found:
         """Search until it is found or the time is over; Ctrl-C ends it with the best so far."""
+        self._go_through({
+            "calibrating": self._calibrate, "rounding weights": self._round,
+            "choosing ranges": self._ranges, "leading layers": self._leading,
+            "keeping blocks float": self._mixed, "other forms": self._others, "timing": self._time,
+        })  # fmt: skip
+        return self.found
+
+    def again(self, lost: float) -> Found:
+        """Search on for a safer form: the chosen one lost more on data that it had not seen.
+
+        The search data have said all they can in points, so that the distance of outputs decides:
+        a form must be nearer to the original in proportion to what was lost.
+
+        Args:
+            lost: Points that it lost there.
+        """
+        failed, self.found.chosen = self.found.chosen, None
+        assert failed is not None
+        assert failed.divergence is not None
+        failed.note = f"loses {lost:.2f} points on the final data"
+        self._nearer = failed.divergence * self.wanted.max_drop / lost
+        self._go_through({
+            "keeping blocks float": self._mixed, "other forms": self._others, "timing": self._time
+        })  # fmt: skip
+        return self.found
+
+    def _go_through(self, stages: Mapping[str, Callable[[], None]]) -> None:
         found = self.found
         try:
-            for name, stage in (
-                ("calibrating", self._calibrate), ("rounding weights", self._round),
-                ("choosing ranges", self._ranges),
-                ("keeping blocks float", self._mixed), ("other forms", self._others),
-                ("timing", self._time),
-            ):  # fmt: skip
+            for name, stage in stages.items():
                 start = time.monotonic()
                 self._listen(name, 0.0, max(self.left, 0.0))
                 stage()
-                found.stages[name] = time.monotonic() - start
+                took = time.monotonic() - start
+                found.stages[name] = found.stages.get(name, 0.0) + took
         except KeyboardInterrupt:
             found.interrupted, found.why = True, "stopped by the user"
             if not found.timings:
                 found.chosen = self._best_untimed()
-        return found
 
     def _calibrate(self) -> None:
         self._blocks = find_blocks(self._index, self.target.kernels)
@@ -183,7 +216,7 @@ class Search:
             self._listen(stage, (done + 1) / len(indices), max(self.left, 0.0))
 
     def _plan(self, method: str, floating: Sequence[str] = ()) -> Plan:
-        ranges = ranges_by(method, self._histograms)
+        ranges = ranges_by(method, self._histograms, self._index)
         return make_plan(
             self._index, self._blocks, ranges, self.target, floating=floating, fixed=self._fixed
         )
@@ -232,17 +265,51 @@ class Search:
         if best is not None:
             self._weigh(best)
 
+    def _leading(self) -> None:
+        """Try the first layers in float, where that takes no longer.
+
+        They have the most places and the fewest channels: 8-bit kernels gain least on them, and
+        their rounding is what goes through all that follows.
+        """
+        best = self._least_divergent()
+        layers = [i for i, block in enumerate(self._blocks) if block.weights]
+        if not self.target.here or best is None or best.drop is None or len(layers) < _DEEP:
+            return
+        forms = [best]
+        for end in layers[1 : _FIRST + 1]:
+            names = [block.name for block in self._blocks[:end]]
+            forms.append(self._static(
+                best.recipe["ranges"], names, together=best.recipe["rounding"] == "together"
+            ))  # fmt: skip
+        feeds = list(self.samples.feeds(self.calibration[:4]))
+        try:
+            sessions = [open_model(form.model, config=self.target.config) for form in forms]
+            timings = side_by_side(sessions, feeds, rounds=_GLANCES)
+        except _BAD_FORM:  # what they add is speed: without them the search goes on
+            return
+        fastest = max(range(1, len(forms)), key=lambda k: timings[k].ratio)
+        if timings[fastest].ratio >= 1:
+            self._weigh(forms[fastest])
+            self.found.candidates.append(forms[fastest])
+            self._kept_float = forms[fastest].floating
+
     def _rank(self, candidate: Candidate) -> None:
         try:
             ranked = self.searching[:_RANKED]
-            candidate.divergence = self._kept(candidate, ranked)["divergence"]
+            self._ranked[candidate.name] = self._kept(candidate, ranked)
+            candidate.divergence = self._ranked[candidate.name]["divergence"]
         except _BAD_FORM as error:
             candidate.note = str(error)[:300]
         self.found.candidates.append(candidate)
 
     def _least_divergent(self) -> Candidate | None:
-        running = [c for c in self.found.candidates if c.divergence is not None]
-        return min(running, key=lambda c: c.divergence or 0.0, default=None)
+        """Return the ranked form that is nearest, of those that lose about the least."""
+        ranked = [c for c in self.found.candidates if c.name in self._ranked]
+        if not ranked:
+            return None
+        most = min(self._ranked[c.name]["likely_drop"] for c in ranked)
+        fit = [c for c in ranked if self._ranked[c.name]["drop"] <= most]
+        return min(fit, key=lambda c: self._ranked[c.name]["divergence"])
 
     def _kept(self, candidate: Candidate, indices: Indices) -> dict[str, float]:
         """Return a candidate's figures, from the store when an earlier run had it."""
@@ -257,6 +324,7 @@ class Search:
     def _weigh(self, candidate: Candidate) -> None:
         """Measure what a candidate loses on the search data."""
         figures = self._kept(candidate, self.searching)
+        candidate.divergence = figures["divergence"]
         candidate.drop, candidate.likely_drop = figures["drop"], figures["likely_drop"]
         if candidate.drop <= self.wanted.max_drop:
             self.store.keep_best(candidate.model, candidate.to_dict())
@@ -264,23 +332,28 @@ class Search:
     def _is_safe(self, candidate: Candidate) -> bool:
         """Return whether it keeps the promise with a margin: the final data are others."""
         likely = candidate.likely_drop
-        return likely is not None and likely <= self.wanted.max_drop
+        return likely is not None and likely <= self.wanted.max_drop and self._is_near(candidate)
+
+    def _is_near(self, candidate: Candidate) -> bool:
+        return candidate.divergence is not None and candidate.divergence <= self._nearer
 
     def _mixed(self) -> None:
         """Keep float what loses most, as little as needed: bisection along that order."""
         judged = [c for c in self.found.candidates if c.drop is not None]
-        if not judged or self._is_safe(judged[0]):
+        if not judged or any(map(self._is_safe, judged)):
             return
         recipe = judged[0].recipe
         order = self._order(self.found.plans[judged[0].name])
         low, high = 0, len(order)  # `low` blocks are too few, `high` may be enough
         while high - low > 1 and self.left > 0:
             middle = (low + high) // 2
+            names = list(dict.fromkeys([*self._kept_float, *order[:middle]]))
             candidate = self._static(
-                recipe["ranges"], order[:middle], together=recipe["rounding"] == "together"
+                recipe["ranges"], names, together=recipe["rounding"] == "together"
             )
             self._weigh(candidate)
-            self.found.candidates.append(candidate)
+            if candidate.name not in {c.name for c in self.found.candidates}:
+                self.found.candidates.append(candidate)
             if self._is_safe(candidate):
                 high = middle
             else:
@@ -310,12 +383,14 @@ class Search:
         return sorted(names, key=lambda name: -known.get(name, -1.0))
 
     def _others(self) -> None:
-        """Try what needs no calibration, where the static form does not do."""
-        if any(self._is_safe(c) for c in self.found.candidates if not c.floating):
-            return
-        for name, make in (("dynamic int8", dynamic_int8), ("float16 storage", half_storage)):
+        """Try what needs no calibration: for matrices always, else where int8 does not do."""
+        safe = any(self._is_safe(c) for c in self.found.candidates if not c.floating)
+        tried = {candidate.name for candidate in self.found.candidates}
+        for name, make in FORMS.items():
             if self.left < 0:
                 return
+            if name in tried or (safe and name not in WEIGHTS):
+                continue
             candidate = Candidate(name, self.original, {"form": name})
             try:
                 model = make(self.prepared)
@@ -336,8 +411,10 @@ class Search:
         passing = self._passing()
         return min(passing, key=self._preference) if passing else None
 
-    def _preference(self, candidate: Candidate) -> tuple[bool, int]:
-        return not self._is_safe(candidate), candidate.size
+    def _preference(self, candidate: Candidate) -> tuple[bool, bool, int]:
+        """Return the order of what is not measured: integers throughout are the best guess."""
+        guessed = candidate.recipe["form"] != "static int8" and not self.target.here
+        return not self._is_safe(candidate), guessed, candidate.size
 
     def _passing(self) -> list[Candidate]:
         found = []
@@ -346,6 +423,8 @@ class Search:
                 continue
             if candidate.drop > self.wanted.max_drop:
                 candidate.note = f"loses {candidate.drop:.2f} points on the search data"
+            elif not self._is_near(candidate):
+                candidate.note = "too much like the form that failed on the final data"
             elif self.wanted.max_bytes is not None and candidate.size > self.wanted.max_bytes:
                 candidate.note = f"{candidate.size} bytes, more than {self.wanted.max_bytes}"
             elif candidate.size >= self.original.ByteSize():
@@ -361,32 +440,54 @@ class Search:
             self.found.why = tried or "nothing in it has 8-bit kernels, or weights worth rounding"
             return
         if not self.target.here:
+            self.store.keep_forms(self.original, [c.model for c in passing])
+        timings = self._timings(passing)
+        if timings is None:
             self.found.chosen = passing[0]
             return
-        feeds = list(self.samples.feeds(self.calibration[:8]))
-        sessions = [open_model(m, config=self.target.config) for m in
-                    (self.original, *(c.model for c in passing))]  # fmt: skip
-        timings = side_by_side(sessions, feeds)
-        self.found.timings["original"] = timings[0]
-        for candidate, timing in zip(passing, timings[1:], strict=True):
-            self.found.timings[candidate.name] = timing
+        for candidate in passing:
+            timing = timings.get(candidate.name)
+            if timing is None:
+                candidate.note = "not measured on the target: it is not in the results"
+                continue
             candidate.ratio = timing.ratio
             candidate.note = self._too_slow(timing)
+        self.found.timings |= timings
         fit = [c for c in passing if not c.note]
         if not fit:
             self.found.why = "; ".join(f"{c.name}: {c.note}" for c in passing)
             return
         fit = [c for c in fit if self._is_safe(c)] or fit
-        # Within 3% of the fastest, the smallest file wins.
+        # Within 3% of the fastest the smallest file wins, and of alike sizes the nearest.
         top = max(c.ratio or 0.0 for c in fit)
+        fast = [c for c in fit if (c.ratio or 0.0) >= top * 0.97]
+        least = min(c.size for c in fast)
         self.found.chosen = min(
-            (c for c in fit if (c.ratio or 0.0) >= top * 0.97), key=lambda c: c.size
+            (c for c in fast if c.size <= least * 1.03), key=lambda c: c.divergence or 0.0
         )
+
+    def _timings(self, forms: Sequence[Candidate]) -> dict[str, Timing] | None:
+        """Return how long the original and some forms take on the target, or None."""
+        if not self.target.here:
+            if self.elsewhere is None:
+                return None
+            self.found.measured_on = self.elsewhere.machines[0]
+            return self.elsewhere.timings(self.original, {form.name: form.model for form in forms})
+        feeds = list(self.samples.feeds(self.calibration[:8]))
+        sessions = [open_model(m, config=self.target.config) for m in
+                    (self.original, *(form.model for form in forms))]  # fmt: skip
+        names = ["original", *(form.name for form in forms)]
+        return dict(zip(names, side_by_side(sessions, feeds), strict=True))
 
     def _too_slow(self, timing: Timing) -> str:
         limit = self.wanted.max_latency_ms
+        if timing.high < 1:
+            return f"{timing.ratio:.2f} times as fast as what came in"
         if timing.low < _NOT_SLOWER:
-            return f"{timing.ratio:.2f} times as fast as what came in: not faster for certain"
+            return (
+                f"{timing.low:.2f} to {timing.high:.2f} times as fast as what came in: "
+                "not faster for certain"
+            )
         if limit is not None and timing.median > limit:
             return f"{timing.median:.2f} ms, more than {limit:g}"
         return ""

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,15 @@ class Store:
         if self.folder is not None:
             write_atomically(self.folder / "best.onnx", model.SerializeToString())
             write_atomically(self.folder / "best.json", json.dumps(what, indent=1).encode())
+
+    def keep_forms(self, original: Model, forms: Sequence[Model]) -> None:
+        """Keep the original and what may become of it, to be measured on another machine."""
+        if self.folder is not None:
+            folder = self.folder / "forms"
+            folder.mkdir(exist_ok=True)
+            write_atomically(folder / "original.onnx", original.SerializeToString())
+            for number, model in enumerate(forms, 1):
+                write_atomically(folder / f"{number}.onnx", model.SerializeToString())
 
     def _path(self, key: str) -> Path | None:
         if self.folder is None:

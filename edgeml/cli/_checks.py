@@ -16,8 +16,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
+from edgeml._require import require
 from edgeml._version import __version__
 from edgeml.cli._output import human_bytes
+from edgeml.errors import MissingExtra
 from edgeml.platform import cache_dir, cores
 
 DISTRIBUTION = "edgeml-runtime"
@@ -119,8 +121,8 @@ def _memory() -> tuple[int, int]:
 
 def _runtimes() -> Iterator[Finding]:
     try:
-        import onnxruntime
-    except ImportError:
+        onnxruntime = require("onnxruntime", extra="cpu", purpose="edgeml")
+    except MissingExtra:
         return  # the extras tell
     providers = ", ".join(
         name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers()

@@ -43,9 +43,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0 when all went well, 1 on an error, 2 on a usage error, 130 after Ctrl-C.
     """
-    # The stock wheel of ONNX Runtime collects and sends usage data unless this is set before it
-    # is imported; nothing of ours does that.
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     arguments = list(sys.argv[1:] if argv is None else argv)
     chosen = next((a for a in arguments if not a.startswith("-")), None)
     parser = _parser(chosen)

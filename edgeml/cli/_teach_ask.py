@@ -27,7 +27,7 @@ def ask(taught: Taught) -> None:
             asyncio.run(taught.do("collect", wanted, _tell))
         except EOFError:
             print()
-            return
+            return None
         except EdgeMLError as error:
             print(f"  {_plain(str(error))}")
 

@@ -37,6 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", type=Path, metavar="FOLDER",
                         help="keep what was found here, and go on from it")  # fmt: skip
+    parser.add_argument("--measured", type=Path, action="append", default=[], metavar="FILE",
+                        help="what `edgeml bench --json` printed on the target for the forms "
+                        "that --resume keeps")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
@@ -52,7 +55,7 @@ def main(args: argparse.Namespace) -> int:
         result = optimize(
             args.model, args.data, target=args.target, metric=args.metric, max_drop=args.max_drop,
             max_latency_ms=args.max_latency_ms, max_bytes=args.max_bytes, minutes=args.minutes,
-            seed=args.seed, resume=args.resume, on_progress=show,
+            seed=args.seed, resume=args.resume, measured=args.measured, on_progress=show,
         )  # fmt: skip
     finally:
         if show is not None:

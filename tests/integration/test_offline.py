@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -42,3 +43,17 @@ def test_the_demo_finds_everything_without_a_network() -> None:
     assert {event["source"] for event in events} == {"street", "room", "watch"}
     assert summary["type"] == "summary"
     assert "a second client received" in done.stderr  # over MQTT, on the loopback
+
+
+def test_no_usage_data_are_kept_or_sent(tmp_path) -> None:
+    """ONNX Runtime's wheel would collect them below the home, to send them later."""
+    program = (
+        "import os, edgeml; edgeml.load('edgeml:activity_watch_int8.onnx').close(); "
+        "assert 'ORT_DISABLE_TELEMETRY' not in os.environ"
+    )
+    home = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=home, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert [*tmp_path.rglob("*")] == []

@@ -66,7 +66,7 @@ def timed(monkeypatch):
             return side_by_side
 
         monkeypatch.setattr("edgeml.quantize._search.side_by_side", measure(search))
-        monkeypatch.setattr(module, "side_by_side", measure(final or search))
+        monkeypatch.setattr("edgeml.quantize._examine.side_by_side", measure(final or search))
 
     return set_times
 
@@ -127,21 +127,50 @@ def test_refused_where_no_form_keeps_the_promise(digits, outputs):
     assert {"dynamic int8", "float16 storage"} < set(names)
 
 
-def test_refused_where_the_final_data_say_no(digits, outputs):
-    """The search saw nothing wrong; the part that was opened once did."""
+def blind(digits, scored):
+    """Return labels that hide the final data from the search, and a metric for them."""
     model, x, _ = digits
     final = set(_parts(samples_of(x, model), 0)[2].tolist())
-    labels = [row if i in final else None for i, row in enumerate(outputs)]
+    labels = [row if i in final else None for i, row in enumerate(scored)]
 
     def late(outputs, label):
         return 1.0 if label is None else exact(outputs, label)
 
+    return labels, late
+
+
+def test_refused_where_the_final_data_say_no(digits, outputs):
+    """The search saw nothing wrong; the part that was opened once did, of all that is in 8 bits."""
+    model, x, _ = digits
+    labels, late = blind(digits, outputs)
     found = optimize(model, x, labels=labels, metric=late, target=OTHER)
     assert found.verdict == "refused"
     assert found.model == model
     report = found.report.to_dict()
     assert "loses 100.00 points on the final data, more than 0.5" in report["why"]
+    assert "float16 storage loses 100.00 points on the final data" in report["why"]
     assert report["quality"]["difference"]["value"] == -100
+
+
+def test_what_fails_on_the_final_data_makes_way_for_a_safer_form(digits, outputs):
+    """The search is told no bounds; the float layers that it keeps at last pass the final data."""
+    model, x, _ = digits
+    labels, _ = blind(digits, outputs)
+    scale = np.abs(outputs).max()
+
+    def near(outputs, label):
+        if label is None:
+            return 1.0
+        return float(np.abs(next(iter(outputs.values()))[0] - label).max() < 1e-3 * scale)
+
+    found = optimize(model, x, labels=labels, metric=near, max_drop=1, target=OTHER)
+    report = found.report.to_dict()
+    first = report["candidates"][0]["name"]
+    assert found.verdict == "not proved"
+    assert "failed on the same data" in report["why"]
+    assert report["chosen"]["name"] != first
+    assert report["quality"]["difference"]["value"] >= -1
+    assert found.model.ByteSize() < model.ByteSize()
 
 
 def test_what_loses_most_stays_float(net):
@@ -171,6 +200,79 @@ def test_never_slower(digits, timed):
     found = optimize(model, (x, y), max_drop=2)
     assert (found.verdict, found.model) == ("refused", model)
     assert "0.80 times as fast as what came in" in found.report.to_dict()["why"]
+
+
+def bench(model, path, milliseconds, machine="another"):
+    """Write what ``edgeml bench --json`` would print elsewhere for models of such times."""
+    lines = [
+        {
+            "type": "bench", "schema": 1, "machine": machine,
+            "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+            "rows": [{"threads": 1, "median_ms": 2 * ms}, {"threads": 2, "median_ms": ms}],
+        }
+        for file, ms in zip(sorted(model.glob("*/forms/*.onnx")), milliseconds, strict=False)
+    ]  # fmt: skip
+    path.write_text("\n".join(map(json.dumps, lines)))
+    return path
+
+
+def test_measured_on_another_machine(digits, tmp_path):
+    """The forms are kept to be measured there; its results decide."""
+    model, x, y = digits
+    options = {"max_drop": 2, "target": OTHER, "resume": tmp_path}
+    first = optimize(model, (x, y), **options)
+    assert first.report.to_dict()["latency"] == "not measured"
+    forms = sorted(p.name for p in tmp_path.glob("*/forms/*"))
+    assert forms[0] == "1.onnx"
+    assert forms[-1] == "original.onnx"
+    *times, original = [1.0] * len(forms[:-1]), 2.0
+    results = bench(tmp_path, tmp_path / "pi.jsonl", [*times[0], original])
+    found = optimize(model, (x, y), measured=[results], max_latency_ms=1.5, **options)
+    latency = found.report.to_dict()["latency"]
+    assert latency["measured_on"] == "another"
+    assert latency["model"]["ratio"] == 2
+    assert "2.00 times as fast on another" in str(found.report)
+    slow = bench(tmp_path, tmp_path / "slow.jsonl", [3.0] * len(forms[:-1]) + [2.0])
+    refused = optimize(model, (x, y), measured=[slow], **options)
+    assert refused.verdict == "refused"
+    assert "0.67 times as fast" in refused.report.to_dict()["why"]
+
+
+def test_results_that_do_not_fit(digits, tmp_path):
+    model, x, y = digits
+    wrong = tmp_path / "wrong.json"
+    for text, said in (("{}", "edgeml bench MODEL --json"), ("{", "no JSON")):
+        wrong.write_text(text)
+        with pytest.raises(OptimizeError, match=said):
+            optimize(model, (x, y), target=OTHER, measured=[wrong])
+    with pytest.raises(OptimizeError, match="cannot be read"):
+        optimize(model, (x, y), target=OTHER, measured=[tmp_path / "none.json"])
+    wrong.write_text(json.dumps({"type": "bench", "sha256": "0", "machine": "m", "rows": []}))
+    with pytest.raises(OptimizeError, match="no figures of the model that came in"):
+        optimize(model, (x, y), max_drop=2, target=OTHER, measured=[wrong])
+    with pytest.raises(OptimizeError, match="this machine is measured anyway"):
+        optimize(model, (x, y), measured=[wrong])
+
+
+def test_the_report_names_what_has_no_kernels(net):
+    made = net(16)
+    model = made.model(made.add("Erf", made.gemm("x", 32, 16)))
+    x = np.random.default_rng(0).standard_normal((40, 16)).astype(np.float32)
+    notes = optimize(model, x, target=OTHER).report.to_dict()["notes"]
+    assert "x86-vnni has no 8-bit kernels for Erf (1): float there" in notes
+
+
+def test_matrices_may_have_weights_alone_in_integers(net):
+    """Where activations have outliers that 8 bits cannot hold."""
+    made = net(64)
+    wide = made.constant("wide", np.geomspace(1e-3, 1e3, 64).astype(np.float32))
+    narrow = made.constant("narrow", np.geomspace(1e3, 1e-3, 64).astype(np.float32))
+    hidden = made.add("Mul", made.gemm("x", 64, 64), wide)
+    model = made.model(made.gemm(made.add("Mul", made.add("Relu", hidden), narrow), 256, 64))
+    x = np.random.default_rng(0).standard_normal((120, 64)).astype(np.float32)
+    found = optimize(model, x, metric="closeness", max_drop=3, target=OTHER)
+    names = [c["name"] for c in found.report.to_dict()["candidates"]]
+    assert {"int8 weights", "int4 weights"} < set(names)
 
 
 def test_never_slower_when_timed_again(digits, timed):
@@ -248,7 +350,7 @@ def test_constant_data(digits):
         ({"max_drop": -1}, OptimizeError, "max_drop of 0 or more"),
         ({"max_drop": float("nan")}, OptimizeError, "max_drop of 0 or more"),
         ({"minutes": 0}, OptimizeError, "minutes above 0"),
-        ({"max_latency_ms": 1, "target": OTHER}, OptimizeError, "measured on this machine only"),
+        ({"max_latency_ms": 1, "target": OTHER}, OptimizeError, "its time is not known here"),
         ({"metric": "accuracy"}, DataError, "accuracy needs labels"),
         ({"metric": "top5"}, DataError, "no metric 'top5'"),
         ({"groups": [0, 1] * 20}, OptimizeError, r"too few groups \(2\)"),

@@ -55,7 +55,7 @@ def twice_as_fast(sessions, feeds):
 def reports(model):
     """One with all there is to say, one that chose nothing, one on a quantized model."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("_search", "_optimize"):
+        for module in ("_search", "_examine"):
             patch.setattr(f"edgeml.quantize.{module}.side_by_side", twice_as_fast)
         full = optimize(model, X, max_drop=100, metric="closeness")
     tight = optimize(model, X, max_drop=0, metric="closeness", target="x86-avx2", max_bytes=10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 
 import cv2
@@ -15,7 +16,7 @@ from edgeml.data import Dataset
 from edgeml.errors import DataError, InputError, ModelError
 from edgeml.quantize import set_metadata
 from edgeml.quantize._samples import Samples, samples_of
-from edgeml.streams import Sample
+from edgeml.streams import Sample, Source
 
 X = np.random.default_rng(0).standard_normal((12, 4)).astype(np.float32)
 Y = np.arange(12) % 3
@@ -159,3 +160,29 @@ def test_digests_tell_contents_apart():
     text = model(("t", TensorProto.STRING, ("n", 1)))
     words = [samples_of(np.array([[w]], object), text).digest([0]) for w in ("a", "a", "b")]
     assert words[0] == words[1] != words[2]
+
+
+def test_a_live_source_is_read_once_and_closed(net):
+    """Also while a loop is running."""
+    made = net(4)
+    model = made.model(made.gemm("x", 2, 4))
+    closed = []
+
+    async def stream():
+        try:
+            n = 0
+            while True:
+                yield np.full(4, n, np.float32)
+                n += 1
+        finally:
+            closed.append(True)
+
+    async def main():
+        return samples_of(stream(), model)
+
+    samples = asyncio.run(main())
+    assert len(samples) == 1000
+    assert closed == [True]
+    np.testing.assert_array_equal(samples.feed(3)["x"], np.full((1, 4), 3, np.float32))
+    source = Source.of([np.zeros(4, np.float32)] * 3)
+    assert len(samples_of(source, model)) == 3
