@@ -20,7 +20,7 @@ from edgeml.quantize import save, simplify
 
 Array = np.ndarray[Any, Any]
 HERE = Path(__file__).resolve().parent
-NNCF = ("nncf==3.4.0", "onnx==1.23.2", "onnxruntime==1.31.1")
+NNCF = ("nncf==3.4.0", "onnx==1.23.2", "onnxruntime==1.31.1", "opencv-python-headless")
 _HEAD = ("Split", "Sigmoid", "Reshape", "Transpose")  # of NanoDet, behind the last convolutions
 _FEW = 24  # pictures for calibrators that keep all activations of all pictures in memory
 

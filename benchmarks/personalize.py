@@ -17,7 +17,7 @@ import select
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ from edgeml.evaluation import score_difference
 from edgeml.personalize import Backbone, Softmax, Store, choose
 
 Array = np.ndarray[Any, Any]
+CACHE = Path(__file__).resolve().parent.parent / ".cache" / "shrink"
 INT8 = "edgeml:efficientnet_lite0_int8.onnx"
 SHOTS, WAYS, MOST = 5, 5, 15  # examples, classes, and queries of a class
 
@@ -52,23 +53,35 @@ class Stamps:
 
 
 def run(report: Report, args: argparse.Namespace) -> None:
+    """Run the parts whose name holds what --only says."""
+    quick = args.quick
+    parts: dict[str, Callable[[], None]] = {
+        "pictures": lambda: pictures(report, args),
+        "speed": lambda: speed(report, quick=quick),
+        "million": lambda: million(report, quick=quick),
+        "anomalies": lambda: anomalies(report, args.sources, quick=quick),
+        "suggestions": lambda: suggestions(report, quick=quick),
+        "camera": lambda: camera(report, quick=quick),
+        "wake": lambda: wake_word(report, args.sources, quick=quick),
+        "wearer": lambda: new_wearer(report, quick=quick),
+        "killed": lambda: killed(report, 5 if quick else 200),
+    }
+    for name, part in parts.items():
+        if not args.only or name in args.only.split(","):
+            part()
+
+
+def pictures(report: Report, args: argparse.Namespace) -> None:
+    """Few shots of tuxpaint's stamps, and class after class."""
     stamps = load_stamps(args)
     if stamps is not None:
         few_shots(report, stamps, 20 if args.quick else 100)
         one_after_another(report, stamps, 5 if args.quick else 30)
-    speed(report, quick=args.quick)
-    million(report, quick=args.quick)
-    anomalies(report, args.sources, quick=args.quick)
-    suggestions(report, quick=args.quick)
-    camera(report, quick=args.quick)
-    wake_word(report, args.sources, quick=args.quick)
-    new_wearer(report, quick=args.quick)
-    killed(report, 5 if args.quick else 200)
 
 
 def load_stamps(args: argparse.Namespace) -> Stamps | None:
-    if args.sources is None or args.float_model is None:
-        print("left out: pictures need --sources and --float-model", file=sys.stderr)
+    if not (args.sources.is_dir() and args.float_model.is_file()):
+        print("pictures left out: they need --sources and --float-model", file=sys.stderr)
         return None
     files: dict[str, list[Path]] = {}
     for file in sorted(args.sources.rglob("*.png")):
@@ -201,8 +214,11 @@ def killed_after(folder: str, lines: int, seconds: float) -> list[str]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--sources", type=Path, metavar="DIR", help="packages with pictures")
-    parser.add_argument("--float-model", type=Path, metavar="FILE", help="EfficientNet-Lite0, fp32")
+    parser.add_argument("--only", metavar="PART[,PART…]", help="such as pictures,wake,wearer")
+    parser.add_argument("--sources", type=Path, default=CACHE / "sources", metavar="DIR",
+                        help="packages with pictures and sounds")  # fmt: skip
+    parser.add_argument("--float-model", type=Path, default=CACHE / "efficientnet_lite0.onnx",
+                        metavar="FILE", help="EfficientNet-Lite0, fp32")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from edgeml.personalize import Learner
 
 Collected = Literal["windows", "events"]
-Method = Literal["auto", "nearest-mean", "knn", "bias", "linear", "mlp"]
+Method = Literal[
+    "auto", "nearest-mean", "knn", "bias", "linear", "mlp", "last-blocks", "lora"
+]  # fmt: skip
 _KEPT = 2048  # pieces of a signal that wait to be looked at
 _RUNNING = "running"  # a file in the store's folder; who holds its lock runs an app
 
@@ -33,6 +35,8 @@ class Personal(Stage):
         store: Folder of the examples and heads.
         method: How a head is made of examples.
         features: Name of the value in the model that has the features.
+        cut: Where the backbone ends and the blocks begin that "last-blocks" and "lora" train:
+            "auto", or the name of a value.
         delegate: As for `edgeml.load`.
         threads: Of one inference.
         budget: Bytes that the store may take.
@@ -48,16 +52,17 @@ class Personal(Stage):
 
     def __init__(
         self, model: str, *, store: str, method: Method = "auto", features: str | None = None,
-        delegate: str = "auto", threads: int = 1, budget: int = 64 << 20, keep: float = 0.95,
-        duplicate: float = 0.9999, keep_raw: bool = False, reembed: bool = False,
-        collect: Collected | None = None, **options: Any,
+        cut: str | None = None, delegate: str = "auto", threads: int = 1, budget: int = 64 << 20,
+        keep: float = 0.95, duplicate: float = 0.9999, keep_raw: bool = False,
+        reembed: bool = False, collect: Collected | None = None, **options: Any,
     ) -> None:  # fmt: skip
         super().__init__(**options)
         from edgeml.personalize._tables import check_budget
 
         self.folder = Path(store)
         self.model = model
-        self._backbone = {"features": features, "delegate": delegate, "threads": threads}
+        self._backbone = {"features": features, "cut": cut, "delegate": delegate,
+                          "threads": threads}  # fmt: skip
         self._budget = check_budget(budget)
         self._learning = {"method": method, "keep": keep, "duplicate": duplicate,
                           "keep_raw": keep_raw, "reembed": reembed}  # fmt: skip
