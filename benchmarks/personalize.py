@@ -86,7 +86,9 @@ def load_stamps(args: argparse.Namespace) -> Stamps | None:
     files: dict[str, list[Path]] = {}
     for file in sorted(args.sources.rglob("*.png")):
         folder = file.parent.as_posix().partition("/stamps/")[2]
-        if not folder.startswith("symbols") and not file.stem.endswith(("_mirror", "_flip")):
+        if not folder or folder.startswith("symbols"):
+            continue
+        if not file.stem.endswith(("_mirror", "_flip")):
             files.setdefault(folder, []).append(file)
     labels = [f for f, own in files.items() if len(own) > SHOTS + 5 for _ in own]
     pictures = [p for own in files.values() if len(own) > SHOTS + 5 for p in map(on_white, own)]

@@ -17,6 +17,7 @@ import _shrink_big
 import _shrink_memory
 import _shrink_proved
 import _shrink_small
+import _shrink_weights
 import _shrink_zoo
 from _report import Report, main
 from _shrink_pictures import LITE0, NANODET, ROOT
@@ -28,6 +29,7 @@ def run(report: Report, args: argparse.Namespace) -> None:
     args.networks = {LITE0.file: args.efficientnet, NANODET.file: args.nanodet}
     _shrink_small.run(report, args)
     _shrink_proved.run(report, args)
+    _shrink_weights.run(report, args)
     if not args.sources.is_dir():
         print(f"pictures and models of packages left out: no folder {args.sources}", flush=True)
         return

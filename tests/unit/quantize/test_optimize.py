@@ -254,6 +254,25 @@ def test_results_that_do_not_fit(digits, tmp_path):
         optimize(model, (x, y), measured=[wrong])
 
 
+def test_first_layers_stay_float_where_that_is_no_slower(net, monkeypatch):
+    made = net(3, 16, 16)
+    x = "x"
+    for read in (3, *[8] * 8):
+        x = made.add("Relu", made.conv(x, 8, read))
+    model = made.model(x)
+    data = np.random.default_rng(0).standard_normal((40, 3, 16, 16)).astype(np.float32)
+
+    def third_is_fastest(sessions, feeds, **_):
+        ratios = [1.2 if len(sessions) > 3 and k == 3 else 1.0 for k in range(len(sessions))]
+        return [Timing((1.0,), ratio, ratio, ratio) for ratio in ratios]
+
+    monkeypatch.setattr("edgeml.quantize._search.side_by_side", third_is_fastest)
+    monkeypatch.setattr("edgeml.quantize._examine.side_by_side", third_is_fastest)
+    report = optimize(model, data, metric="closeness", max_drop=20).report.to_dict()
+    floating = [c["float_blocks"] for c in report["candidates"] if c["float_blocks"]]
+    assert floating == [["conv0", "conv2", "conv4"]]
+
+
 def test_the_report_names_what_has_no_kernels(net):
     made = net(16)
     model = made.model(made.add("Erf", made.gemm("x", 32, 16)))

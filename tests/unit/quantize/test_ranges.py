@@ -11,8 +11,19 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from edgeml.errors import InputError
+from edgeml.quantize._calibrate import calibrate
+from edgeml.quantize._index import Index
+from edgeml.quantize._plan import ranges_by
 from edgeml.quantize._qdq import activation_params, weight_params
-from edgeml.quantize._ranges import BINS, METHODS, Histogram, entropy, minmax, percentile
+from edgeml.quantize._ranges import (
+    BINS,
+    METHODS,
+    Histogram,
+    entropy,
+    minmax,
+    narrowed_below,
+    percentile,
+)
 
 FLOATS = st.floats(-1e6, 1e6, width=32, allow_subnormal=False)
 VALUES = arrays(np.float32, array_shapes(max_dims=2, max_side=30), elements=FLOATS)
@@ -140,3 +151,39 @@ def test_weights_err_by_half_a_step_of_their_channel(weights, axis, bits, per_ch
     scale = params.scale.reshape([-1 if i == axis else 1 for i in range(3)])
     scale = scale if per_channel else params.scale
     assert (abs(params.dequantize(integers) - weights) <= scale * 0.501).all()
+
+
+@given(st.integers(0, 100), st.floats(0.0, 0.9))
+def test_what_is_made_small_next_gives_up_steps(seed, slope):
+    """The error behind a LeakyRelu is no greater than with the whole range."""
+    x = np.random.default_rng(seed).normal(-1, 2, 5000).astype(np.float32)
+    seen = histogram(x)
+    low, high = narrowed_below(seen, minmax(seen), slope)
+    assert high == seen.high
+    assert seen.low <= low <= 0
+
+    def error(low):
+        gap = quantized(x, low, high) - x
+        return float(np.square(np.where(x < 0, slope, 1) * gap, dtype=np.float64).sum())
+
+    assert error(low) <= 1.05 * error(seen.low)  # the histogram is coarse
+
+
+def test_nothing_is_given_up_where_there_is_nothing_below():
+    seen = histogram(np.linspace(0, 3, 100, dtype=np.float32))
+    assert narrowed_below(seen, (0.0, 3.0), 0.1) == (0.0, 3.0)
+
+
+def test_what_goes_out_keeps_its_extremes(net):
+    """A score in ten thousand is what a detector is asked for."""
+    made = net(4)
+    hidden = made.gemm("x", 4, 4)
+    model = made.model(made.add("Sigmoid", made.gemm(hidden, 4, 4)))
+    x = np.zeros((20_000, 4), np.float32)
+    x[0] = 50
+    index = Index(model)
+    seen = calibrate(model, [{"x": x}], [hidden, *index.outputs])
+    ranges = ranges_by("percentile", seen, index)
+    (output,) = index.outputs
+    assert ranges[output] == minmax(seen[output])
+    assert ranges[hidden] == percentile(seen[hidden]) != minmax(seen[hidden])
