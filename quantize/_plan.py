@@ -13,6 +13,8 @@ from edgeml.quantize._qdq import Params, Plan, activation_params, weight_params
 from edgeml.quantize._ranges import METHODS, Histogram, Range, narrowed_below
 from edgeml.quantize._targets import Target
 
+_ALIKE = 2.0  # widths of ranges that may become one: a bit less of the narrower one's steps
+
 
 def tensors_of(index: Index, blocks: list[Block]) -> list[str]:
     """Return the tensors whose ranges a plan for these blocks needs."""
@@ -25,9 +27,10 @@ def ranges_by(
 ) -> dict[str, Range]:
     """Return the range of each tensor by a method: minmax, percentile, entropy or mse.
 
-    With the graph, two kinds of tensors are apart: what goes out keeps its extremes, as the few
-    highest scores are what a model is asked for; and what a LeakyRelu reads gives up some of the
-    far negative, which that makes small, for finer steps.
+    With the graph, three kinds of tensors are apart: what goes out keeps its extremes, as the few
+    highest scores are what a model is asked for; what a LeakyRelu reads gives up some of the far
+    negative, which that makes small, for finer steps; and what a Concat joins has one range where
+    they are alike, so that it is copied and not rounded anew.
 
     Args:
         method: Of `METHODS`.
@@ -45,6 +48,25 @@ def ranges_by(
         if reader is not None and reader.op_type == "LeakyRelu":
             slope = float(attribute(reader, "alpha", 0.01))
             found[name] = narrowed_below(seen, found[name], slope)
+    return _joined(found, index)
+
+
+def _joined(ranges: Mapping[str, Range], index: Index) -> dict[str, Range]:
+    """Return ranges that are one for the inputs and the output of each Concat, where alike."""
+    found = dict(ranges)
+    groups = [
+        [name for name in (*node.input, *node.output) if name in found]
+        for node in index.nodes if node.op_type == "Concat"
+    ]  # fmt: skip
+    changed = True
+    while changed:  # what one joins another may join again
+        changed = False
+        for names in filter(None, groups):
+            low, high = min(found[n][0] for n in names), max(found[n][1] for n in names)
+            narrowest = min(ranges[n][1] - ranges[n][0] for n in names)
+            if high - low <= _ALIKE * narrowest and any(found[n] != (low, high) for n in names):
+                found |= dict.fromkeys(names, (low, high))
+                changed = True
     return found
 
 

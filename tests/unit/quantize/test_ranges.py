@@ -21,6 +21,7 @@ from edgeml.quantize._ranges import (
     Histogram,
     entropy,
     minmax,
+    mse,
     narrowed_below,
     percentile,
 )
@@ -187,3 +188,21 @@ def test_what_goes_out_keeps_its_extremes(net):
     (output,) = index.outputs
     assert ranges[output] == minmax(seen[output])
     assert ranges[hidden] == percentile(seen[hidden]) != minmax(seen[hidden])
+
+
+def test_what_is_joined_has_one_range_where_alike(net):
+    made = net(4, 6, 6)
+    first, second = made.conv("x", 4, 4), made.conv("x", 4, 4)
+    both = made.add("Concat", first, second, axis=1)
+    third = made.add("Concat", both, made.conv("x", 4, 4), axis=1)
+    model = made.model(made.add("Concat", third, made.conv("x", 4, 4), axis=1))
+    index = Index(model)
+    *joined, far = [name for name in index.producer if name.startswith("conv")]
+    seen = {name: histogram(np.array([-1.0, 1.0])) for name in (both, third)}
+    for k, name in enumerate(joined):
+        seen[name] = histogram(np.array([-1.0, 1.0 + k / 4]))
+    seen[far] = histogram(np.array([-0.1, 0.1]))
+    ranges = ranges_by("mse", seen, index)
+    shared = {ranges[name] for name in (*joined, both, third)}
+    assert len(shared) == 1
+    assert ranges[far] == mse(seen[far]) not in shared
