@@ -52,7 +52,7 @@ def run(report: Report, args: argparse.Namespace) -> None:
         if not source.is_file():
             print(f"{network.name} left out: no {source} (see tools/README.md)", flush=True)
             continue
-        counts = (60, 60) if args.quick else (200, 300)
+        counts = (60, 60) if args.quick else (200, 1000)
         pictures = load_pictures(args.sources, network, *counts)
         with tempfile.TemporaryDirectory(prefix="edgeml-shrink-") as folder:
             _network(report, args, network, source, pictures, Path(folder))

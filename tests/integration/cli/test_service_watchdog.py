@@ -97,7 +97,8 @@ def test_ready_alive_and_stopping(manager, app, tmp_path) -> None:
     assert all(line.startswith("STATUS=") for line in manager.heard[:-1])
     for _ in range(3):
         manager.hear("WATCHDOG=1")
-    assert "watch flowing" in manager.hear("STATUS=")
+    while "watch flowing" not in manager.hear("STATUS="):
+        pass  # a busy machine may have held a step for as long as the watchdog looks
     process.send_signal(signal.SIGTERM)
     manager.hear("STOPPING=1")
     manager.hear("STATUS=")
