@@ -186,7 +186,10 @@ class Process:
             while part := output.read(_TAIL):
                 tail.append(part)
         code = self._popen.wait()
-        words = " ".join(b"".join(tail)[-_TAIL:].decode(errors="replace").split())
+        said = b"".join(tail)
+        fatal = said.rfind(b"Fatal Python error")  # what it died of is before a long traceback
+        last = said[fatal : fatal + _TAIL] if fatal >= 0 else said[-_TAIL:]
+        words = " ".join(last.decode(errors="replace").split())
         self.kill(_ended(code) + (f"; its last words: {words}" if words else ""))
         with self._changed:
             idle, self._idle = self._idle, []
