@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -181,12 +180,11 @@ class Process:
     def _watch(self, gone: Callable[[Process], None]) -> None:
         """Keep the last of what the worker writes, and wait for its end."""
         assert self._popen.stdout is not None
-        tail: deque[bytes] = deque(maxlen=16)
+        said = b""
         with self._popen.stdout as output:
             while part := output.read(_TAIL):
-                tail.append(part)
+                said = (said + part)[-16 * _TAIL :]
         code = self._popen.wait()
-        said = b"".join(tail)
         fatal = said.rfind(b"Fatal Python error")  # what it died of is before a long traceback
         last = said[fatal : fatal + _TAIL] if fatal >= 0 else said[-_TAIL:]
         words = " ".join(last.decode(errors="replace").split())
