@@ -39,16 +39,21 @@ def shared():
     many = Isolation(restarts=1000)
     with (
         FakeAccelerator() as accelerator,
-        edgeml.load(ACTIVITY, "cpu", 1, isolated=many),
-        edgeml.load(ACTIVITY, "fake", 1, isolated=many),
+        edgeml.load(ACTIVITY, "cpu", 1, isolated=many) as cpu,
+        edgeml.load(ACTIVITY, "fake", 1, isolated=many) as fake,
     ):
-        yield accelerator
+        yield accelerator, [(session, States(session)) for session in (cpu, fake)]
 
 
 @pytest.fixture
 def fake(shared):
-    shared.heal()
-    return shared
+    """Return the accelerator when the workers that all tests share are back from the last one."""
+    accelerator, sessions = shared
+    accelerator.heal()
+    for session, states in sessions:
+        while session.pid is None:
+            states.next()
+    return accelerator
 
 
 class States:
@@ -69,6 +74,18 @@ class States:
 
 def runs(session):
     return session.run(ONE)["y"].tolist() == [[2, 2, 2]]
+
+
+def stat(pid):
+    """Return the fields of a process from its state on."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def parent(pid):
+    try:
+        return int(stat(pid)[1])
+    except (FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+        return None
 
 
 def gone(pid):
@@ -347,11 +364,9 @@ def mapped():
 
 
 def children():
-    return [
-        pid
-        for task in Path("/proc/self/task").iterdir()
-        for pid in (task / "children").read_text().split()
-    ]
+    return sorted(
+        pid for pid in os.listdir("/proc") if pid.isdigit() and parent(pid) == os.getpid()
+    )
 
 
 def test_nothing_is_left_after_kills_and_close(doubles, fake, no_thread_left):
@@ -414,13 +429,9 @@ def test_a_worker_ends_with_its_program(doubles, how):
         pid, folder = program.stdout.readline().split()
         try:
             if how == "freeze":  # the worker is stopped: only the kernel can still end it
-                while stat(pid) != "T":
+                while stat(pid)[0] != "T":
                     pass
         finally:
             program.kill()
     shutil.rmtree(folder)
     assert gone(int(pid))
-
-
-def stat(pid):
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
