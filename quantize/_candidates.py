@@ -6,6 +6,7 @@ import logging
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from edgeml._require import require
 from edgeml.errors import OptimizeError
-from edgeml.quantize._index import all_nodes
+from edgeml.quantize._index import all_nodes, reads
 from edgeml.quantize._model import Model, load, save
 from edgeml.quantize._weight_only import quantize_weights
 
@@ -89,7 +90,31 @@ def dynamic_int8(model: Model) -> Model | None:
         found = onnx.load(str(target))
     del found.metadata_props[:]
     found.metadata_props.extend(model.metadata_props)
+    _mend(found)
     return found
+
+
+def _mend(model: Model) -> None:
+    """Sort the bodies of If, Loop and Scan, and import what they use: the tool leaves both out."""
+    onnx = require("onnx", extra="optimize", purpose="edgeml.quantize")
+    imported = {entry.domain or "ai.onnx" for entry in model.opset_import}
+    used = {node.domain or "ai.onnx" for node in all_nodes(model.graph)}
+    model.opset_import.extend(onnx.helper.make_opsetid(name, 1) for name in used - imported)
+    _sort(model.graph)
+
+
+def _sort(graph: Any) -> None:
+    made_by = {name: i for i, node in enumerate(graph.node) for name in node.output if name}
+    order = TopologicalSorter(
+        {i: {made_by[n] for n in reads(node) if n in made_by} for i, node in enumerate(graph.node)}
+    )
+    nodes = [graph.node[i] for i in order.static_order()]
+    for node in nodes:
+        for inner in node.attribute:
+            if inner.HasField("g"):
+                _sort(inner.g)
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
 def half_storage(model: Model) -> Model | None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeml._version import __version__
-from edgeml.errors import EdgeMLError
+from edgeml.errors import EdgeMLError, OptimizeError
 from edgeml.evaluation import Estimate
 from edgeml.platform import cores, cpu_flags, cpu_name
 from edgeml.quantize._candidates import Candidate
@@ -230,10 +230,13 @@ class Examination:
             looks["ran"] = what_ran(chosen.model, feeds, config=self.target.config)
             before = weights_bytes(what_runs(self.original, config=self.target.config))
             looks["memory"] = {"original": before, "model": looks["ran"]["weights_bytes"]}
-            looks["process"] = {
-                name: footprint(model, feeds[0], self.target.config)
-                for name, model in (("original", self.original), ("model", chosen.model))
-            }
+            try:
+                looks["process"] = {
+                    name: footprint(model, feeds[0], self.target.config)
+                    for name, model in (("original", self.original), ("model", chosen.model))
+                }
+            except OptimizeError as error:
+                self.notes.append(str(error))
         plan = self.found.plans.get(chosen.name)
         if plan is not None:
             index = Index(self.prepared)  # its weights are those of the plan

@@ -50,7 +50,9 @@ def footprint(
             done = subprocess.run(command, capture_output=True, check=True, timeout=_PATIENCE)
             return dict(json.loads(done.stdout))
         except (OSError, subprocess.SubprocessError, ValueError) as error:
-            raise OptimizeError(f"load time and memory not measured: {error}") from error
+            said = (getattr(error, "stderr", None) or b"").decode(errors="replace").split("\n")
+            why = next((line for line in reversed(said) if line.strip()), str(error))
+            raise OptimizeError(f"load time and memory not measured: {why}") from error
 
 
 def main() -> None:

@@ -108,11 +108,14 @@ def all_nodes(graph: Any) -> list[Any]:
     return found
 
 
-def _read_within(graph: Any) -> set[str]:
-    found = {name for node in graph.node for name in node.input}
-    found |= {output.name for output in graph.output}
-    for node in graph.node:
-        for inner in node.attribute:
-            if inner.HasField("g"):
-                found |= _read_within(inner.g)
+def reads(node: Any) -> set[str]:
+    """Return the names that a node reads, also in the bodies of If, Loop and Scan."""
+    found = set(node.input)
+    for inner in node.attribute:
+        if inner.HasField("g"):
+            found |= _read_within(inner.g)
     return found
+
+
+def _read_within(graph: Any) -> set[str]:
+    return {output.name for output in graph.output}.union(*map(reads, graph.node))

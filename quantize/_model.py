@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from edgeml._require import require
 from edgeml.errors import ModelFormatError, ModelNotFound
+from edgeml.platform import replacing
 from edgeml.runtime._onnx_file import check_external, read_onnx
 
 Model = Any
@@ -66,6 +66,19 @@ def _check_file(path: Path) -> None:
         )
 
 
+def check(model: Model) -> None:
+    """Check that a model is what the standard calls one.
+
+    Raises:
+        ModelFormatError: it is not.
+    """
+    onnx = require("onnx", extra="optimize", purpose="edgeml.quantize")
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:
+        raise ModelFormatError(f"the model is not valid: {error}") from error
+
+
 def save(model: Model, path: str | os.PathLike[str]) -> None:
     """Check a model and write it atomically.
 
@@ -84,25 +97,13 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
         >>> from edgeml.quantize import save, simplify
         >>> save(simplify("/tmp/edgeml-example.onnx"), "/tmp/edgeml-example.onnx")
     """
-    onnx = require("onnx", extra="optimize", purpose="edgeml.quantize")
     target = Path(path)
     try:
-        onnx.checker.check_model(model)
-    except onnx.checker.ValidationError as error:
-        raise ModelFormatError(
-            f"not written to {target}: the model is not valid: {error}", path=str(target)
-        ) from error
-    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(model.SerializeToString())
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        check(model)
+    except ModelFormatError as error:
+        raise ModelFormatError(f"not written to {target}: {error}", path=str(target)) from error
+    with replacing(target) as file:
+        file.write(model.SerializeToString())
 
 
 def graph_input(model: Model, name: str | None = None) -> Any:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edgeml._version import __version__
 from edgeml.errors import ModelFormatError, OptimizeError
+from edgeml.platform import replacing
 from edgeml.quantize._compare import load_any
 from edgeml.quantize._elsewhere import Elsewhere
 from edgeml.quantize._examine import FEW, Examination
@@ -25,7 +26,7 @@ from edgeml.quantize._prepare import is_quantized, prepare
 from edgeml.quantize._report import Report
 from edgeml.quantize._samples import Samples, samples_of
 from edgeml.quantize._search import Found, Listener, Search, Wanted
-from edgeml.quantize._store import Store, write_atomically
+from edgeml.quantize._store import Store
 from edgeml.quantize._targets import Target, target_of
 
 Array = NDArray[Any]
@@ -65,7 +66,8 @@ class Result:
     def save(self, path: str | os.PathLike[str], *, report: bool = True) -> None:
         """Write the model, and beside it the report as .html and .json."""
         target = Path(path)
-        write_atomically(target, self.model.SerializeToString())
+        with replacing(target) as file:
+            file.write(self.model.SerializeToString())
         if report:
             self.report.save(target.with_suffix(".html"))
             self.report.save(target.with_suffix(".json"))

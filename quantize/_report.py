@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeml.errors import OptimizeError
-from edgeml.quantize._store import write_atomically
+from edgeml.platform import replacing
 
 
 class Report:
@@ -102,13 +102,14 @@ class Report:
         target = Path(path)
         if target.suffix == ".json":
             text = json.dumps(self._content, indent=1, allow_nan=False)
-            write_atomically(target, text.encode())
         elif target.suffix == ".html":
             from edgeml.quantize._page import page
 
-            write_atomically(target, page(self._content).encode())
+            text = page(self._content)
         else:
             raise OptimizeError(f"{target}: a report is written as .json or .html")
+        with replacing(target) as file:
+            file.write(text.encode())
 
 
 def _plain(value: Any) -> Any:

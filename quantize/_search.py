@@ -18,7 +18,7 @@ from edgeml.quantize._elsewhere import Elsewhere
 from edgeml.quantize._index import Index
 from edgeml.quantize._judge import Judge
 from edgeml.quantize._measure import Timing, side_by_side
-from edgeml.quantize._model import Model
+from edgeml.quantize._model import Model, check
 from edgeml.quantize._plan import make_plan, ranges_by, tensors_of
 from edgeml.quantize._prepare import input_grid
 from edgeml.quantize._qdq import Params, Plan, write
@@ -401,7 +401,8 @@ class Search:
                 continue
             candidate = Candidate(name, self.original, {"form": name})
             try:
-                model = make(self.prepared)
+                if (model := make(self.prepared)) is not None:
+                    check(model)
             except Exception as error:  # the runtime's tool raises anything
                 candidate.note = f"cannot be made: {type(error).__name__}: {error}"[:300]
                 self.found.candidates.append(candidate)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from edgeml.errors import OptimizeError
+from edgeml.platform import replacing
 from edgeml.quantize._model import Model
 
 
@@ -50,22 +49,22 @@ class Store:
         """Keep a value that JSON can hold."""
         path = self._path(key)
         if path is not None:
-            write_atomically(path, json.dumps(value).encode())
+            _write(path, json.dumps(value).encode())
 
     def keep_best(self, model: Model, what: dict[str, Any]) -> None:
         """Keep the best model so far as ``best.onnx``, and what it is as ``best.json``."""
         if self.folder is not None:
-            write_atomically(self.folder / "best.onnx", model.SerializeToString())
-            write_atomically(self.folder / "best.json", json.dumps(what, indent=1).encode())
+            _write(self.folder / "best.onnx", model.SerializeToString())
+            _write(self.folder / "best.json", json.dumps(what, indent=1).encode())
 
     def keep_forms(self, original: Model, forms: Sequence[Model]) -> None:
         """Keep the original and what may become of it, to be measured on another machine."""
         if self.folder is not None:
             folder = self.folder / "forms"
             folder.mkdir(exist_ok=True)
-            write_atomically(folder / "original.onnx", original.SerializeToString())
+            _write(folder / "original.onnx", original.SerializeToString())
             for number, model in enumerate(forms, 1):
-                write_atomically(folder / f"{number}.onnx", model.SerializeToString())
+                _write(folder / f"{number}.onnx", model.SerializeToString())
 
     def _path(self, key: str) -> Path | None:
         if self.folder is None:
@@ -73,16 +72,6 @@ class Store:
         return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+def _write(path: Path, content: bytes) -> None:
+    with replacing(path) as file:
+        file.write(content)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from edgeml.errors import ConfigError
+from edgeml.platform import replacing
 
 Change = Literal["new", "changed", "same"]
 
@@ -113,19 +112,12 @@ def check_right(path: Path, again: str) -> None:
 
 
 def _write(path: Path, content: str) -> None:
-    temporary = ""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # systemd, udev and mosquitto read it, none of them as us
-        os.replace(temporary, path)
+        with replacing(path) as file:
+            file.write(content.encode())
+            # systemd, udev and mosquitto read it, none of them as us
+            os.chmod(file.fileno(), 0o644)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
         raise ConfigError(
             f"{path}: cannot be written: {error.strerror or error}; what was there is kept",
             file=str(path),

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -93,12 +92,10 @@ class NormalModel:
 
     def export(self, path: Any) -> None:
         """Write the ONNX file."""
-        from edgeml.training._files import write_atomically
+        from edgeml.training._files import writing
 
-        def write(file: IO[bytes]) -> None:
+        with writing(path) as file:
             file.write(self.content)
-
-        write_atomically(Path(path), write)
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -282,14 +281,12 @@ class Head(ABC):
 
     def export(self, path: Any) -> None:
         """Write the head alone as an ONNX file, from features to probabilities."""
-        from edgeml.training._files import write_atomically
+        from edgeml.training._files import writing
 
         content = self.to_onnx().SerializeToString()
 
-        def write(file: IO[bytes]) -> None:
+        with writing(path) as file:
             file.write(content)
-
-        write_atomically(Path(path), write)
 
 
 def _checked(features: Any, labels: Sequence[str] | None) -> tuple[Array, tuple[str, ...]]:

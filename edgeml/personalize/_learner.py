@@ -6,10 +6,8 @@ import asyncio
 import io
 import json
 import logging
-import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -430,7 +428,7 @@ class Learner(Stage):
             ModelError: the backbone is a TFLite model.
         """
         from edgeml._require import require
-        from edgeml.training._files import write_atomically
+        from edgeml.training._files import writing
 
         current = self.store.current()
         if current is None:
@@ -440,7 +438,8 @@ class Learner(Stage):
             onnx = require("onnx", extra="train", purpose="Exporting a model")
             head = onnx.load_from_string(content)
             content = self.backbone.join(head, metadata or {}).SerializeToString()
-        write_atomically(Path(path), lambda file: _write(file, content))
+        with writing(path, 0o600) as file:  # it was learned from somebody's data
+            file.write(content)
 
     def close(self) -> None:
         """Close what the learner has opened; idempotent. The end of a pipeline does not."""
@@ -491,8 +490,3 @@ def _dumped(sample: Any) -> bytes:
 def _loaded(raw: bytes) -> Array:
     found: Array = np.load(io.BytesIO(raw), allow_pickle=False)
     return found
-
-
-def _write(file: Any, content: bytes) -> None:
-    file.write(content)
-    os.chmod(file.fileno(), 0o600)

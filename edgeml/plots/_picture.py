@@ -79,7 +79,7 @@ def save(figure: Any, path: str | os.PathLike[str]) -> None:
     Raises:
         ConfigError: the name ends in no format that matplotlib writes.
     """
-    from edgeml.training._files import write_atomically
+    from edgeml.training._files import writing
 
     path = Path(path)
     known = sorted(figure.canvas.get_supported_filetypes())
@@ -89,7 +89,8 @@ def save(figure: Any, path: str | os.PathLike[str]) -> None:
             f"{path}: a picture's file ends in one of {', '.join(f'.{k}' for k in known)}; "
             f"received {path.suffix or 'no ending'!r}"
         )
-    write_atomically(path, lambda file: figure.savefig(file, format=kind, dpi=DPI))
+    with writing(path) as file:
+        figure.savefig(file, format=kind, dpi=DPI)
 
 
 def tidy(axis: Any, *, grid: str = "both") -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from edgeml.platform import cache_dir, cpu_name, machine
+from edgeml.platform import cache_dir, cpu_name, machine, replacing
 from edgeml.runtime._backend import Backend, Delegate
 from edgeml.runtime._download import file_hash
 from edgeml.runtime._errors import reason
@@ -234,17 +234,8 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _write(path: Path, document: dict[str, Any]) -> None:
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as opened:
-            json.dump(document, opened)
-            opened.flush()
-            os.fsync(opened.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+    with replacing(path, 0o600) as file:
+        file.write(json.dumps(document).encode())
 
 
 def _sync(file: Path) -> None:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from edgeml._version import __version__
-from edgeml.platform import cache_dir, cores, cpu_name, machine
+from edgeml.platform import cache_dir, cores, cpu_name, machine, replacing
 from edgeml.runtime import _delegates
 from edgeml.runtime._backend import Delegate
 from edgeml.runtime._cache import identity
@@ -26,18 +23,10 @@ def remember(file: Path, threads: int, winner: Delegate, table: list[dict[str, A
     """Keep a winner; return whether the cache could be written."""
     path = _path(file, threads)
     document = {"schema": SCHEMA, **_here(), "winner": winner.to_dict(), "rows": table}
-    temporary = ""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(handle, "w", encoding="utf-8") as opened:
-            json.dump(document, opened)
-            opened.flush()
-            os.fsync(opened.fileno())
-        os.replace(temporary, path)
+        with replacing(path, 0o600) as opened:
+            opened.write(json.dumps(document).encode())
     except OSError as error:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
         log.warning("the fastest delegate cannot be remembered: %s: %s", path, error.strerror)
         return False
     return True

@@ -12,7 +12,7 @@ import numpy as np
 
 from edgeml.callbacks._base import Callback, Logs
 from edgeml.errors import CheckpointError
-from edgeml.training._files import write_atomically
+from edgeml.training._files import writing
 
 if TYPE_CHECKING:
     from edgeml.training._trainer import Trainer
@@ -29,7 +29,8 @@ def write_checkpoint(path: Path, arrays: Mapping[str, Array], values: Mapping[st
     """
     text = json.dumps({"schema": SCHEMA, **values})
     packed = {**arrays, "values": np.frombuffer(text.encode(), np.uint8)}
-    write_atomically(path, lambda file: np.savez(file, **packed))  # type: ignore[arg-type]
+    with writing(path) as file:
+        np.savez(file, **packed)  # type: ignore[arg-type]
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:

@@ -1,47 +1,28 @@
-"""Files that are either the old or the new one, whatever happens while they are written."""
+"""Files of training: the old one or the new one, whatever happens while they are written."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Iterator
 from typing import IO
 
 from edgeml.errors import CheckpointError
+from edgeml.platform import replacing
 
 
-def write_atomically(path: Path, write: Callable[[IO[bytes]], None]) -> None:
-    """Write a file beside `path`, and rename it when it is whole and on the disk.
+@contextlib.contextmanager
+def writing(path: str | os.PathLike[str], mode: int = 0o666) -> Iterator[IO[bytes]]:
+    """Open a file that takes `path`'s place when it is whole; see `edgeml.platform.replacing`.
 
     Raises:
         CheckpointError: it cannot be written; what was there before is untouched.
     """
-    temporary = ""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
+        with replacing(path, mode) as file:
+            yield file
     except OSError as error:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
         raise CheckpointError(
             f"{path} cannot be written: {error.strerror or error}; what was there before is kept",
             path=str(path),
         ) from error
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-
-
-def _umask() -> int:
-    current = os.umask(0o077)
-    os.umask(current)
-    return current

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from edgeml.errors import ConfigError, DataError, ModelFormatError, ModelNotFound, ShapeError
-from edgeml.training._files import write_atomically
+from edgeml.training._files import writing
 
 Array = np.ndarray[Any, Any]
 _METRICS = ("cosine", "euclidean")
@@ -202,7 +202,8 @@ class KNNClassifier:
                   enumerate(self.get_classifier_dataset().values())}  # fmt: skip
         text = json.dumps({"schema": 1, "labels": self.labels, "metric": self.metric})
         arrays["values"] = np.frombuffer(text.encode(), np.uint8)
-        write_atomically(path, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
+        with writing(path) as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
 
     @classmethod
     def load(cls, path: Any) -> KNNClassifier:
@@ -243,7 +244,8 @@ class KNNClassifier:
             graph.outputs["confidences"] = self.trace(x, k)
         graph.metadata["edgeml.labels"] = json.dumps(self.labels)
         content = to_onnx(graph, name="knn").SerializeToString()
-        write_atomically(Path(path), lambda file: _write(file, content))
+        with writing(path) as file:
+            file.write(content)
 
     def trace(self, x: Any, k: int = 3) -> Any:
         """Return what `predict_proba` does, of a tensor within a graph."""
@@ -263,7 +265,3 @@ class KNNClassifier:
 def _unit(rows: Array) -> Array:
     found: Array = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
     return found
-
-
-def _write(file: Any, content: bytes) -> None:
-    file.write(content)

@@ -16,7 +16,7 @@ from edgeml.errors import ConfigError, ModelFormatError, ModelNotFound, ShapeErr
 from edgeml.graph import Node, Tensor, from_onnx, live_nodes, to_onnx
 from edgeml.graph._infer import onnx
 from edgeml.layers._lora import adapters_of, attach, change, enable_lora, kernel_of
-from edgeml.training._files import write_atomically
+from edgeml.training._files import writing
 from edgeml.training._select import find_groups, select
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ def save_adapters(path: Path, values: Mapping[str, tuple[Array, Array, float]]) 
     arrays = {f"{name}/{which}": v[i] for name, v in values.items() for i, which in enumerate("ab")}
     text = json.dumps({"schema": 1, "scales": {name: v[2] for name, v in values.items()}})
     arrays["values"] = np.frombuffer(text.encode(), np.uint8)
-    write_atomically(path, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
+    with writing(path) as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
 def load_adapters(path: Path) -> dict[str, tuple[Array, Array, float]]:

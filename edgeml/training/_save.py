@@ -20,7 +20,7 @@ from edgeml.layers._functional import Input, replay
 from edgeml.layers._layer import Call, Layer, shape_of
 from edgeml.layers._lora import adapters_of, without_adapters
 from edgeml.layers._parameter import Parameter
-from edgeml.training._files import write_atomically
+from edgeml.training._files import writing
 from edgeml.training._model import Model
 from edgeml.training._sequential import Sequential
 
@@ -88,7 +88,8 @@ def save(model: Model, path: Path) -> None:
         entry = proto.metadata_props.add()
         entry.key, entry.value = key, json.dumps(value)
     content = proto.SerializeToString()
-    write_atomically(path, lambda file: _write(file, content))
+    with writing(path) as file:
+        file.write(content)
 
 
 def _compiled(model: Model) -> dict[str, Any]:
@@ -111,10 +112,6 @@ def _described(parameter: Parameter, index: int) -> dict[str, Any]:
         "index": index, "path": parameter.path, "shape": list(parameter.shape),
         "trainable": parameter.trainable,
     }  # fmt: skip
-
-
-def _write(file: Any, content: bytes) -> None:
-    file.write(content)
 
 
 def describe(model: Model) -> dict[str, Any]:
@@ -381,7 +378,8 @@ def _graph_model(proto: Any) -> Model:
 def save_weights(model: Model, path: Path) -> None:
     """Write all weights by path; see `Model.save_weights`."""
     arrays = {p.path: p.value for p in model.weights}
-    write_atomically(path, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
+    with writing(path) as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
 def load_weights(model: Model, path: Path) -> None:

@@ -22,7 +22,7 @@ from edgeml.training._checkpoint import Checkpoints, Position
 from edgeml.training._engine import Engine, feeds_of
 from edgeml.training._features import Cut, compute, cut
 from edgeml.training._file import find_squash, trace_file
-from edgeml.training._files import write_atomically
+from edgeml.training._files import writing
 from edgeml.training._fit import Plan, Scores, evaluate, listed, off_loop, refuse_on_loop, run
 from edgeml.training._inputs import Batch, Data, check_finite
 from edgeml.training._lora import (
@@ -335,7 +335,8 @@ class Trainer:
             CheckpointError: the file cannot be written; what was there before is kept.
         """
         content = self._trained_proto().SerializeToString()
-        write_atomically(Path(path), lambda file: _write(file, content))
+        with writing(path) as file:
+            file.write(content)
 
     def _trained_proto(self) -> Any:
         proto = onnx().ModelProto()
@@ -376,7 +377,8 @@ class Trainer:
     def save_weights(self, path: Any) -> None:
         """Write what training changed to an ``.npz`` file, by initializer."""
         arrays = dict(zip(self._changed(), self.get_weights(), strict=True))
-        write_atomically(Path(path), lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
+        with writing(path) as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
 
     def checkpoint(self, path: Any) -> None:
         """Write everything that `resume` needs to go on bit for bit; one file, atomically.
@@ -474,7 +476,3 @@ class Trainer:
             proto, batch, self.loss, squash=self._squash, training=training,
             batch_norm=self.batch_norm,
         )  # fmt: skip
-
-
-def _write(file: Any, content: bytes) -> None:
-    file.write(content)

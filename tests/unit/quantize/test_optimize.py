@@ -98,6 +98,17 @@ def test_proved_is_smaller_and_says_what_it_is(digits, tmp_path):
     assert json.loads((tmp_path / "small.json").read_text())["verdict"] == "proved"
 
 
+def test_what_cannot_be_measured_is_noted_and_ends_nothing(digits, timed, monkeypatch):
+    model, x, y = digits
+    timed(1.5)
+    monkeypatch.setattr(sys, "executable", "/no/python")
+    found = optimize(model, (x, y), max_drop=2)
+    assert found.verdict == "proved"
+    report = found.report.to_dict()
+    assert "process" not in report
+    assert any("load time and memory not measured" in note for note in report["notes"])
+
+
 def test_the_same_seed_gives_the_same_model(digits):
     model, x, y = digits
     first, second = (optimize(model, (x, y), max_drop=2, target=OTHER).model for _ in range(2))
@@ -445,7 +456,7 @@ from edgeml.cli import main
 from edgeml.quantize import _store
 
 kind, count = sys.argv[1], int(sys.argv[2])
-at = {"put": (_store.Store, "put"), "fsync": (_store.os, "fsync")}[kind]
+at = {"put": (_store.Store, "put"), "fsync": (os, "fsync")}[kind]
 plain, calls = getattr(*at), []
 
 def counted(*arguments):

@@ -1,7 +1,6 @@
 """The training loop: what it counts, how it stops, and what it does with bad input."""
 
 import os
-import tempfile
 
 import numpy as np
 import pytest
@@ -333,17 +332,19 @@ async def test_a_running_loop_is_not_blocked(path):
 
 @pytest.fixture
 def full_disk(monkeypatch):
-    """Let new temporary files be on a device that has no space."""
+    """Let files that are made anew be on a device that has no space."""
     if not os.path.exists("/dev/full"):
         pytest.skip("there is no /dev/full on this system")
-    make = tempfile.mkstemp
+    plain = os.open
 
-    def mkstemp(*args, **kwargs):
-        handle, name = make(*args, **kwargs)
+    def opened(path, flags, *args, **kwargs):
+        handle = plain(path, flags, *args, **kwargs)
+        if not flags & os.O_EXCL:
+            return handle
         os.close(handle)
-        return os.open("/dev/full", os.O_WRONLY), name
+        return plain("/dev/full", os.O_WRONLY)
 
-    return lambda: monkeypatch.setattr(tempfile, "mkstemp", mkstemp)
+    return lambda: monkeypatch.setattr(os, "open", opened)
 
 
 @pytest.mark.parametrize("write", [
