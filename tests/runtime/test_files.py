@@ -39,8 +39,7 @@ def test_an_error_keeps_what_was_there(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"old")
     with pytest.raises(TypeError), replacing(path) as file:
-        file.write(b"half")
-        file.write("no bytes")
+        file.writelines([b"half", "no bytes"])
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["file"]
 

@@ -1,6 +1,7 @@
 """The learner: from samples to a head in use, guarded, taken back, forgotten, in a stream."""
 
 import asyncio
+import stat
 
 import numpy as np
 import pytest
@@ -197,6 +198,7 @@ def test_exports_one_file_that_says_the_same(learner, tmp_path):
     learner.accept(learner.train())
     learner.export(tmp_path / "personal.onnx", metadata={"edgeml.origin": "my wrist"})
     learner.export(tmp_path / "head.onnx", backbone=False)
+    assert stat.S_IMODE((tmp_path / "head.onnx").stat().st_mode) == 0o600  # somebody's data
     task = edgeml.ActivityRecognizer(tmp_path / "personal.onnx")
     for kind in (0, 1):
         window = motion(kind)
