@@ -31,14 +31,15 @@ from edgeml.runtime._spec import TensorSpec
 from edgeml.runtime._worker_protocol import (
     Json,
     Message,
+    Received,
+    Sent,
     Shared,
     Value,
     lay_out,
     objects,
+    pack,
     receive,
     send,
-    views,
-    write,
 )
 
 _LONGEST = 4000  # characters of an error's message
@@ -51,9 +52,10 @@ def main() -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
     os.close(nothing)
-    hello, fds = receive(control)
-    if hello is None:
+    packet, fds = receive(control)
+    if not packet:
         return
+    parent = json.loads(packet)["parent"]
     lifeline = fds[0]
     _die_with(lifeline)
     models = Models()
@@ -61,11 +63,11 @@ def main() -> None:
     poll.register(control, select.POLLIN)
     with contextlib.suppress(OSError):  # before Linux 5.3
         # A child that the program forked may hold our socket open; the program's end is told here.
-        poll.register(os.pidfd_open(hello["parent"]), select.POLLIN)
+        poll.register(os.pidfd_open(parent), select.POLLIN)
     while True:
         ready = [fd for fd, _ in poll.poll()]
-        message, fds = receive(control) if ready == [control.fileno()] else (None, [])
-        if message is None:
+        packet, fds = receive(control) if ready == [control.fileno()] else (b"", [])
+        if not packet:
             break
         lane = Lane(socket.socket(fileno=fds[0]), models)
         threading.Thread(target=lane.serve, name="edgeml-lane", daemon=True).start()
@@ -167,35 +169,39 @@ class Lane:
         self._sock = sock
         self._models = models
         self._memory: dict[str, Shared] = {}
+        self._sent, self._received = Sent(), Received()
 
     def serve(self) -> None:
         """Serve until the other side closes its end."""
         with self._sock, contextlib.suppress(ConnectionError):
-            while (message := self._receive()) is not None:
-                self._answer(message)
+            while packet := self._receive():
+                send(self._sock, self._answer(packet))
 
-    def _receive(self) -> Message | None:
-        message, fds = receive(self._sock)
-        for name, fd in zip((message or {}).get("memory", ()), fds, strict=True):
-            self._memory[name] = Shared(fd)
-            os.close(fd)
-        return message
+    def _receive(self) -> bytes:
+        packet, fds = receive(self._sock)
+        if fds:
+            for name, fd in zip(json.loads(packet)["memory"], fds, strict=True):
+                self._memory[name] = Shared(fd)
+                os.close(fd)
+        return packet
 
-    def _answer(self, message: Message) -> None:
+    def _answer(self, packet: bytes) -> bytes:
         try:
-            inputs = views(self._memory["in"], message["in"]) if message["in"] else {}
+            message, inputs = self._received.read(packet, self._memory.get("in"))
             handler: Callable[..., dict[str, Value]] = getattr(self._models, message["op"])
-            placed, size = lay_out(handler(message, inputs))
-            del inputs
+            outputs = handler(message, inputs)
+            if (answer := self._sent.again({}, outputs)) is not None:
+                return answer
+            placed, size = lay_out(outputs)
             if "out" not in self._memory or self._memory["out"].size < size:
-                send(self._sock, {"needs": size})
-                if self._receive() is None:
-                    return
-            send(self._sock, {"out": write(self._memory["out"], placed)})
+                send(self._sock, pack({"needs": size}))
+                if not self._receive():
+                    raise ConnectionResetError
+            return self._sent.write({}, outputs, placed, self._memory["out"])
         except ConnectionError:
             raise
         except Exception as error:
-            send(self._sock, {"error": _told(error)})
+            return pack({"error": _told(error)})
 
 
 def _told(error: Exception) -> list[Any]:

@@ -11,21 +11,22 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from edgeml import errors
 from edgeml.errors import EdgeMLError, ModelError, WorkerLost, WorkerTimeout
 from edgeml.platform import cores
 from edgeml.runtime._worker_protocol import (
+    PACKET,
     Message,
+    Received,
+    Sent,
     Shared,
     Value,
     lay_out,
-    receive_message,
+    pack,
     send,
-    views,
-    write,
 )
 
 _TAIL = 2000  # bytes of what a worker wrote last that an error quotes
@@ -80,7 +81,7 @@ class Process:
         self.pid = self._popen.pid
         reading, self._lifeline = os.pipe()
         with contextlib.suppress(OSError):  # it is gone: the thread finds out
-            send(self._control, {"parent": self._owner}, [reading])
+            send(self._control, pack({"parent": self._owner}), [reading])
         os.close(reading)
         self._thread = threading.Thread(
             target=self._watch, args=(gone,), name=f"edgeml-worker-{name}", daemon=True
@@ -115,10 +116,10 @@ class Process:
             )
         try:
             with self._lane() as lane:
-                answer = lane.exchange(message, inputs, time.monotonic() + deadline)
+                answer, values = lane.exchange(message, inputs, time.monotonic() + deadline)
                 if (told := answer.get("error")) is not None:
                     raise _error(*told)
-                return use(lane.values(answer))
+                return use(values)
         except _Late:
             self.kill(f"no answer within {deadline:g} s")
             raise WorkerTimeout(self._lost(), cause=self.cause) from None
@@ -216,32 +217,34 @@ class _Lane:
     def __init__(self, control: socket.socket) -> None:
         self.clean = True
         self._memory: dict[str, Shared] = {}
+        self._sent, self._received = Sent(), Received()
         self._sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             try:
-                send(control, {}, [theirs.fileno()])
+                send(control, pack({}), [theirs.fileno()])
             except OSError as error:
                 self._sock.close()
                 raise NotSent from error
 
-    def exchange(self, message: Message, inputs: Mapping[str, Value], until: float) -> Message:
-        """Send a message and return the answer."""
+    def exchange(
+        self, message: Message, inputs: Mapping[str, Value], until: float
+    ) -> tuple[Message, dict[str, Any]]:
+        """Send a message and return the answer and its values."""
         self.clean = False
-        placed, size = lay_out(inputs)
-        with self._room("in", size) as memory:
-            entries = write(self._memory["in"], placed)
-            self._send({**message, "in": entries, "memory": [*memory]}, memory, NotSent)
-        answer = self._receive(until)
+        if (packet := self._sent.again(message, inputs)) is not None:
+            self._send(packet, (), NotSent)
+        else:
+            placed, size = lay_out(inputs)
+            with self._room("in", size) as memory:
+                packet = self._sent.write(message, inputs, placed, self._memory["in"], [*memory])
+                self._send(packet, memory.values(), NotSent)
+        answer, values = self._receive(until)
         if "needs" in answer:
             with self._room("out", answer["needs"]) as memory:
-                self._send({"memory": [*memory]}, memory, _Unanswered)
-            answer = self._receive(until)
+                self._send(pack({"memory": [*memory]}), memory.values(), _Unanswered)
+            answer, values = self._receive(until)
         self.clean = True
-        return answer
-
-    def values(self, answer: Message) -> dict[str, Any]:
-        """Return the values of an answer."""
-        return views(self._memory["out"], answer["out"]) if answer["out"] else {}
+        return answer, values
 
     @contextlib.contextmanager
     def _room(self, name: str, size: int) -> Iterator[dict[str, int]]:
@@ -255,23 +258,23 @@ class _Lane:
         finally:
             os.close(fd)
 
-    def _send(self, message: Message, memory: Mapping[str, int], lost: type[Exception]) -> None:
+    def _send(self, packet: bytes, fds: Iterable[int], lost: type[Exception]) -> None:
         try:
-            send(self._sock, message, list(memory.values()))
+            send(self._sock, packet, [*fds])
         except OSError:
             raise lost from None
 
-    def _receive(self, until: float) -> Message:
+    def _receive(self, until: float) -> tuple[Message, dict[str, Any]]:
         self._sock.settimeout(max(until - time.monotonic(), 1e-3))
         try:
-            message = receive_message(self._sock)
+            packet = self._sock.recv(PACKET)
         except TimeoutError:
             raise _Late from None
         except OSError:
-            message = None
-        if message is None:
+            packet = b""
+        if not packet:
             raise _Unanswered
-        return message
+        return self._received.read(packet, self._memory.get("out"))
 
     def shut(self) -> None:
         """Wake the thread that waits for an answer."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import sys
@@ -13,6 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import onnx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from onnx import helper
 
 import edgeml
@@ -69,6 +72,58 @@ def test_every_dtype_and_shape_goes_there_and_back(every_kind):
             received = outputs[f"{name}_same"]
             assert received.dtype == array.dtype
             np.testing.assert_array_equal(received, array)
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory, anchor):
+    """Return sessions of one worker: doubles, joins (which fails for some), strings."""
+    texts = {
+        "doubles": "(float[N,M] x) => (float[N,M] y) { y = Add (x, x) }",
+        "joins": "(float[N,M] x) => (float[N,K] y) <float[2,4] e = {1, 2, 3, 4, 5, 6, 7, 8}>"
+        " { y = Concat <axis = 1> (x, e) }",
+        "strings": "(string[N,M] x) => (string[N,M] y) { y = Identity (x) }",
+    }
+    folder = tmp_path_factory.mktemp("several")
+    with contextlib.ExitStack() as stack:
+        found = {}
+        for name, text in texts.items():
+            path = folder / f"{name}.onnx"
+            onnx.save(onnx.parser.parse_model(f'<ir_version: 9, opset_import: ["": 17]> g {text}'),
+                      path)  # fmt: skip
+            found[name] = stack.enter_context(edgeml.load(path, "cpu", 1, isolated=True))
+        yield found
+
+
+CALLS = st.lists(
+    st.tuples(
+        st.sampled_from(["doubles", "joins", "strings"]),
+        st.sampled_from([(2, 3), (2, 3), (3, 2), (0, 3), (1, 6), (200, 300)]),
+        st.integers(0, 99),
+    ),
+    max_size=30,
+)
+
+
+@given(calls=CALLS)
+def test_calls_in_any_order_get_their_own_answers(several, calls):
+    """Calls that repeat are told briefly, whatever was between them."""
+    for name, shape, start in calls:
+        x = np.arange(start, start + np.prod(shape, dtype=int)).reshape(shape)
+        if name == "strings":
+            x = np.array([str(n) for n in x.reshape(-1)], object).reshape(shape)
+            expected = x
+        else:
+            x = x.astype(np.float32)
+            expected = x + x
+        if name == "joins" and not x.size:  # the runtime joins nothing to anything
+            continue
+        if name == "joins" and len(x) != 2:
+            with pytest.raises(ModelError, match="Concat"):
+                several[name].run(x)
+            continue
+        if name == "joins":
+            expected = np.hstack([x, np.arange(1, 9, dtype=np.float32).reshape(2, 4)])
+        np.testing.assert_array_equal(several[name].run(x)["y"], expected)
 
 
 def test_the_outputs_are_the_callers(every_kind):
