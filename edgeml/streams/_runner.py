@@ -206,7 +206,11 @@ class Runner:
             if node.is_closing:  # by itself: it may have things to deliver yet
                 await asyncio.wait([node.task], timeout=_CLOSE_TIMEOUT)
             node.task.cancel()
-            await asyncio.wait([node.task])
+            while not (await asyncio.wait([node.task], timeout=_CLOSE_TIMEOUT))[0]:
+                # Libraries may swallow a cancellation: asyncio.wait_for did before Python 3.12.
+                # A node that is closing has heard it, and a second one would cut that short.
+                if not node.is_closing:
+                    node.task.cancel()
 
     async def open(self, nodes: Iterable[Node]) -> None:
         """Open the steps of nodes, all at once; if one fails, close the others."""

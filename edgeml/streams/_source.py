@@ -170,6 +170,8 @@ class Source(Composable, Generic[T]):
         if self.state == "connecting":  # open, and its first item has not come yet
             return
         self._become("connecting", "")
+        task = asyncio.current_task()
+        asked = task.cancelling() if task is not None else 0
         try:
             async with asyncio.timeout(self.open_timeout) as deadline:
                 await self._open()
@@ -177,6 +179,9 @@ class Source(Composable, Generic[T]):
             if not deadline.expired():
                 raise
             raise self._too_slow("open", self.open_timeout) from error
+        if task is not None and task.cancelling() > asked:
+            # What opens it has swallowed that: asyncio.wait_for may, before Python 3.12.
+            raise asyncio.CancelledError
 
     async def _recover(self, error: DeviceError) -> None:
         """Close, wait and let the caller connect again; raise if that is of no use."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
 import sys
 import threading
@@ -26,6 +27,7 @@ from edgeml.streams import (
     Sample,
     Sink,
     Source,
+    Stage,
     batch,
     stage,
     tee,
@@ -335,6 +337,63 @@ async def test_cancel_during_a_hung_read_returns_soon():
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(running, 5)
     source.release.set()
+
+
+class Deaf(Source[int]):
+    """Swallows a cancellation while it opens, as asyncio.wait_for may before Python 3.12."""
+
+    def __init__(self):
+        super().__init__(name="deaf")
+        self.opening = asyncio.Event()
+
+    async def _open(self):
+        self.opening.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+    async def _read(self):
+        await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("how", ["cancel", "drain"])
+async def test_a_source_that_swallows_a_cancellation_ends(how):
+    source = Deaf()
+    pipeline = source | (lambda s: s)
+    running = asyncio.create_task(pipeline.run())
+    await source.opening.wait()
+    if how == "drain":
+        await asyncio.wait_for(pipeline.drain(), 4)
+        await running
+    else:
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(running, 4)
+    assert source.state == "closed"
+
+
+async def test_a_stage_that_swallows_a_cancellation_ends(monkeypatch):
+    monkeypatch.setattr("edgeml.streams._runner._CLOSE_TIMEOUT", 0.01)
+    called, closed = asyncio.Event(), []
+
+    class Stubborn(Stage):
+        async def __call__(self, item):
+            called.set()
+            for _ in range(3):
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.Event().wait()
+            await asyncio.Event().wait()
+
+        async def aclose(self):
+            await asyncio.sleep(0.05)  # longer than the runner waits before it asks again
+            closed.append(True)
+
+    pipeline = Source.of([1]) | Stubborn()
+    running = asyncio.create_task(pipeline.run())
+    await called.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(running, 20)
+    assert closed == [True]
 
 
 async def test_a_stage_that_blocks_the_loop_is_named(caplog):
