@@ -38,7 +38,7 @@ def compare(args: argparse.Namespace) -> int:
             }
         )  # fmt: skip
         return 0
-    print(f"{args.model}, {found.threads} threads; {describe_machine()}\n")
+    print(f"{found.model}, {found.threads} threads; {describe_machine()}\n")
     print_table(
         (
             "DELEGATE",

@@ -63,6 +63,7 @@ def main(args: argparse.Namespace) -> int:
     with EnergyMeter() as meter:
         _measure(candidates, args.seconds, meter)
         energy = described(meter)
+    model = candidates[0].session.path  # a URL without its password
     rows = [candidate.row() for candidate in candidates]
     shapes = {name: list(array.shape) for name, array in candidates[0].inputs.items()}
     for candidate in candidates:
@@ -73,14 +74,14 @@ def main(args: argparse.Namespace) -> int:
 
         print_json(
             {
-                "type": "bench", "schema": SCHEMA, "model": args.model,
+                "type": "bench", "schema": SCHEMA, "model": model,
                 "sha256": file_hash(resolve(args.model)),
                 "machine": describe_machine(), "inputs": shapes,
                 "memory_bytes": memory, "energy": energy, "rows": rows,
             }
         )  # fmt: skip
         return 0
-    print(f"{args.model}, inputs {', '.join(f'{k} {v}' for k, v in shapes.items())}")
+    print(f"{model}, inputs {', '.join(f'{k} {v}' for k, v in shapes.items())}")
     print(f"{describe_machine()}; memory {human_bytes(memory)} with the runtime\n")
     print_table(
         ("THREADS", "MEDIAN MS", "P99 MS", "PER SECOND", "CALLS", "MJ A CALL"),

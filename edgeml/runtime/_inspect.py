@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from edgeml.runtime._load import load, resolve
+from edgeml.runtime._load import load, resolve, said
 from edgeml.runtime._metadata import Metadata
 from edgeml.runtime._onnx import OnnxSession
 from edgeml.runtime._onnx_file import read_onnx
@@ -75,10 +75,10 @@ def inspect(path: str | os.PathLike[str]) -> ModelInfo:
         opsets: Mapping[str, int] = {}
         parameters = None
         if isinstance(session, OnnxSession):
-            found = read_onnx(file, os.fspath(path))
+            found = read_onnx(file, said(path))
             ops, opsets, parameters = found.ops, found.opsets, found.parameters
         return ModelInfo(
-            path=os.fspath(path),
+            path=said(path),
             format="onnx" if isinstance(session, OnnxSession) else "tflite",
             size=file.stat().st_size,
             inputs=session.inputs,

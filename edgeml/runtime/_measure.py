@@ -74,7 +74,7 @@ class Measurement:
     """What `measure` found.
 
     Attributes:
-        model: As it was given.
+        model: As it was given; a URL without what may be secret in it.
         threads: Of one call, for delegates on the CPU.
         winner: The fastest whose outputs are right.
         rows: One for each delegate.
@@ -140,7 +140,7 @@ def measure(
         >>> str(found.winner), found.rows[0].problem
         ('cpu', None)
     """
-    from edgeml.runtime._load import resolve
+    from edgeml.runtime._load import resolve, said
 
     file, used = resolve(path), threads or cores()
     reference = _reference(file)
@@ -164,7 +164,7 @@ def measure(
     winner = max(right, key=lambda row: row.speedup or 0.0).delegate
     table = [row.to_dict() for row in done]
     kept = remember and keep(file, used, winner, table)
-    return Measurement(os.fspath(path), used, winner, done, kept)
+    return Measurement(said(path), used, winner, done, kept)
 
 
 def _reference(file: Path) -> Delegate:

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 import edgeml
+from edgeml.cli import main
 from edgeml.errors import DownloadError
-from edgeml.runtime import _download
+from edgeml.runtime import _download, inspect, measure
 
 
 class Server(ThreadingHTTPServer):
@@ -255,3 +256,15 @@ def test_a_path_in_the_url_does_not_lead_out_of_the_cache(https, cache, content)
     (file,) = cache.rglob("*-*")
     assert file.parent == cache / "models"
     assert "evil" not in file.name
+
+
+def test_what_is_secret_in_a_url_is_told_by_nothing(https, capsys):
+    url = https.url("/m/model.onnx?token=s3cret")
+    told = [inspect(url).path, measure(url, "cpu", seconds=0.01, remember=False).model]
+    for command in (["inspect", url], ["bench", url, "--seconds", "0.01"]):
+        assert main([*command, "--json"]) == 0
+        assert main(command) == 0
+    assert main(["bench", url, "--seconds", "0.01", "--delegates", "cpu"]) == 0
+    told += capsys.readouterr()
+    assert "/m/model.onnx" in told[0]
+    assert not any("s3cret" in text for text in told)
