@@ -202,6 +202,8 @@ class Governor(Emitter):
         return changes
 
     async def _set_models(self, level: int) -> list[str]:
+        from edgeml.runtime._load import said
+
         changes = []
         for task, paths in self.models.items():
             path, old = paths[level], self._running[task]
@@ -210,11 +212,11 @@ class Governor(Emitter):
             try:
                 await self.pipeline.swap(task, path)
             except EdgeMLError as error:
-                log.warning("%s goes on with %s: %s", task, old, error)
+                log.warning("%s goes on with %s: %s", task, said(old), error)
                 await self.emit("error", error)
                 continue
             self._running[task] = path
-            changes.append(f"{task}: {old} -> {path}")
+            changes.append(f"{task}: {said(old)} -> {said(path)}")
         return changes
 
     async def _tell_if_blind(self, blind: bool) -> None:
@@ -226,6 +228,10 @@ class Governor(Emitter):
             log.warning("%s", error)
             await self.emit("error", error)
         self._is_blind = blind
+
+    async def _listener_failed(self, error: Exception) -> None:
+        log.error("a listener of 'step' raised", exc_info=error)
+        await super()._listener_failed(error)
 
     async def run(self) -> None:
         """Look at the board until cancelled; `async with` does this beside the block."""

@@ -11,18 +11,22 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeml.app._commands import Commands
 from edgeml.app._config import AppConfig, read_config
 from edgeml.app._construct import call, construct
+from edgeml.app._governor import GovernorConfig, event_of
 from edgeml.app._mqtt import COMMANDS_KEY
 from edgeml.app._personal import Personal
 from edgeml.app._report import Report
-from edgeml.errors import PipelineError
+from edgeml.errors import PipelineError, SinkClosed
 from edgeml.events import Broker, EmbeddedBroker, Event, MqttSink
 from edgeml.streams import Chain, Pipeline, Source, Stats, tee
 from edgeml.tasks import Changed
+
+if TYPE_CHECKING:
+    from edgeml.devices import Governor, GovernorStep
 
 log = logging.getLogger("edgeml.app")
 
@@ -163,6 +167,20 @@ class App:
             for listener in self._listeners:
                 listener(event)
 
+    def _governed(self, pipeline: Pipeline, config: GovernorConfig) -> Governor:
+        """Return the governor, whose steps go where the results go."""
+        governor = config.governor(pipeline)
+
+        async def publish(step: GovernorStep) -> None:
+            event = event_of(step, pipeline.clock)
+            with contextlib.suppress(SinkClosed):  # the app ends at this moment
+                if self._sink is not None:
+                    await self._sink.send(event)
+            await asyncio.to_thread(self._tell, event)
+
+        governor.on("step", publish)
+        return governor
+
     async def run(self) -> None:
         """Run until the sources end, or `stop` is called.
 
@@ -180,7 +198,8 @@ class App:
                 if self._commands is not None:
                     await stack.enter_async_context(self._commands)
                 if self.config.governor is not None:
-                    await stack.enter_async_context(self.config.governor.governor(pipeline))
+                    governor = self._governed(pipeline, self.config.governor)
+                    await stack.enter_async_context(governor)
                 await pipeline.run()
         except asyncio.CancelledError:
             if not (self._stop_asked.is_set() and self._is_opening() and self._task):

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 from edgeml.app._construct import beside, call
 from edgeml.app._document import Document, nearest
 from edgeml.app._options import Option, options_of, validate
-from edgeml.streams import Pipeline
+from edgeml.events import Event
+from edgeml.streams import Clock, Pipeline
 from edgeml.tasks import Task
 
 if TYPE_CHECKING:
     from edgeml.app._config import SourceConfig, TaskConfig
-    from edgeml.devices import Governor
+    from edgeml.devices import Governor, GovernorStep
 
 KEY = ("governor",)
+NAME = "governor"  # what its steps have as the name of a source
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,11 @@ class GovernorConfig:
         Raises:
             ConfigError: a key is unknown or of the wrong type, or names what is not there.
         """
+        if NAME in sources:
+            raise document.error(
+                ("sources", NAME),
+                f"the governor's steps are events of a source {NAME!r}; rename this one",
+            )
         options = validate(document, KEY, table, governor_options())
         ladder: Mapping[str, Any] = options.get("models") or {}
         models = {name: task for name, task in tasks.items() if _is_task(task.kind.load())}
@@ -79,6 +86,12 @@ class GovernorConfig:
             self.document, KEY, lambda: Governor(pipeline, **options), self.options
         )
         return governor
+
+
+def event_of(step: GovernorStep, clock: Clock) -> Event:
+    """Return the event that tells of a step, taken now."""
+    now = clock.now()
+    return Event(NAME, "step", clock.wall(now), now, step)
 
 
 def governor_options() -> dict[str, Option]:

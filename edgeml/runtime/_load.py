@@ -97,7 +97,7 @@ def load(
     if threads is not None and threads < 1:
         raise ValueError(f"threads must be at least 1, or None for all; received {threads}")
     file = resolve(path, sha256)
-    name = shown(os.fspath(path)) if _is_url(os.fspath(path)) else os.fspath(path)
+    name = said(path)
     if not isolated:
         return open_file(file, name, _settled(entries, file, threads, name), threads)
     from edgeml.runtime._worker_host import Isolation
@@ -209,6 +209,12 @@ def resolve(path: str | os.PathLike[str], sha256: str | None = None) -> Path:
             received=received,
         )
     return file
+
+
+def said(path: PathLike) -> str:
+    """Return what messages call a model: its path, or its URL without what may be secret."""
+    text = os.fspath(path)
+    return shown(text) if _is_url(text) else text
 
 
 def _is_url(text: str) -> bool:

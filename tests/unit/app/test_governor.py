@@ -60,6 +60,11 @@ BAD = {
     ),
     "rates that grow": ("[50, 25]", "[25, 50]", "6: governor.fps: Governor: fps of watch must be"),
     "a text": ("dwell = 10.0", 'dwell = "10"', "5: governor.dwell: expected a number; received"),
+    "a source of its name": (
+        "[sources.watch]",
+        '[sources.governor]\ntype = "csv"\npath = "x.csv"\n[sources.watch]',
+        "9: sources.governor: the governor's steps are events of a source 'governor'; rename",
+    ),
     "an unknown key": ("dwell", "dwel", "5: governor.dwel: unknown key; did you mean dwell?"),
     "a limit of nothing": ("limit = 85", "limit = 0", "4: governor.limit: Governor: limit must be"),
 }  # fmt: skip

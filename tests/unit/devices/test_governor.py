@@ -306,6 +306,15 @@ async def test_it_works_beside_the_pipeline(tmp_path, until, no_thread_left):
     assert made.steps[0].level == 1
 
 
+async def test_a_listener_that_raises_is_told(hot_board, caplog):
+    governor = hot_board.governor(fps={"watch": [100, 50]})
+    governor.on("step", {}.__getitem__)
+    await hot_board.at(governor, 83.0, 10)
+    assert [type(error) for error in hot_board.errors] == [KeyError]
+    assert "a listener of 'step' raised" in caplog.text
+    assert governor.level == 1
+
+
 async def test_an_error_ends_the_governor_and_not_the_pipeline(hot_board, until, caplog):
     governor = hot_board.governor(fps={"door": [30, 15]}, interval=0.01)
     async with governor:
