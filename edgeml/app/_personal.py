@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from edgeml.app._windows import Grid, Windows
 from edgeml.errors import ConfigError, PipelineError, StoreError
 from edgeml.streams import Sample, Stage
+from edgeml.tasks._arguments import check_seconds, check_share
 
 if TYPE_CHECKING:
     from edgeml.events import Output
-    from edgeml.personalize import Learner
+    from edgeml.personalize import Backbone, Learner, Spotter
 
 Collected = Literal["windows", "events"]
 Method = Literal[
     "auto", "nearest-mean", "knn", "bias", "linear", "mlp", "last-blocks", "lora"
 ]  # fmt: skip
+_LABEL = "{{ value_json.data.label | default(value_json.data.word) }}"  # of a class, or a word
 _KEPT = 2048  # pieces of a signal that wait to be looked at
 _RUNNING = "running"  # a file in the store's folder; who holds its lock runs an app
 
@@ -28,7 +30,8 @@ class Personal(Stage):
     """Tells classes apart that are taught while it runs: an `edgeml.personalize.Learner`.
 
     Readings and sound are cut into windows, as the backbone's metadata describe them. Before the
-    first head is accepted, everything is ``"unknown"``.
+    first head is accepted, everything is ``"unknown"``. Sound whose examples are events is heard
+    for words: each is told once, as a `Wake`, and nothing else is.
 
     Args:
         model: The backbone: path, URL or ``"edgeml:NAME"``.
@@ -47,6 +50,8 @@ class Personal(Stage):
         collect: What examples of readings or sound are: "windows" as they come, or "events", which
             begin with a movement or a sound and end with rest; None: events of sound, windows of
             readings.
+        threshold: Probability at which a word is told; None: 0.9. For words only.
+        refractory: Seconds from one word to the same one again at least; None: 1. For words only.
         **options: As for `Stage`: name, concurrency, on_error, timeout.
     """
 
@@ -54,7 +59,8 @@ class Personal(Stage):
         self, model: str, *, store: str, method: Method = "auto", features: str | None = None,
         cut: str | None = None, delegate: str = "auto", threads: int = 1, budget: int = 64 << 20,
         keep: float = 0.95, duplicate: float = 0.9999, keep_raw: bool = False,
-        reembed: bool = False, collect: Collected | None = None, **options: Any,
+        reembed: bool = False, collect: Collected | None = None, threshold: float | None = None,
+        refractory: float | None = None, **options: Any,
     ) -> None:  # fmt: skip
         super().__init__(**options)
         from edgeml.personalize._tables import check_budget
@@ -68,6 +74,13 @@ class Personal(Stage):
                           "keep_raw": keep_raw, "reembed": reembed}  # fmt: skip
         self._learner: Learner | None = None
         self._collect = collect
+        spotting = {"threshold": threshold, "refractory": refractory}
+        self._spotting = {name: value for name, value in spotting.items() if value is not None}
+        if threshold is not None:
+            check_share(self.name, threshold=threshold)
+        if refractory is not None:
+            check_seconds(self.name, refractory=refractory)
+        self._spotter: Spotter | None = None
         self._windows: Windows | None = None
         self._taps: tuple[Tap, ...] = ()
         self._lock = -1
@@ -90,10 +103,11 @@ class Personal(Stage):
 
         Raises:
             ModelError: the backbone cannot be loaded.
-            ConfigError: windows are to be cut by several calls at once.
+            ConfigError: windows are to be cut by several calls at once, or an option is for
+                another kind of backbone.
             StoreError: the store is of another backbone, cannot be made, or is damaged.
         """
-        from edgeml.personalize import Backbone, Learner, Store
+        from edgeml.personalize import Backbone, Learner, Spotter, Store
 
         if self._learner is not None:
             return
@@ -106,15 +120,35 @@ class Personal(Stage):
                     f"another; received {self.concurrency}"
                 )
             self._windows = None if grid is None else Windows(grid)
+            self._check_options(backbone)
             store = Store(self.folder, budget=self._budget)
             try:
-                self._learner = Learner(backbone, store=store, name=self.name, **self._learning)  # type: ignore[arg-type]
+                learner = Learner(backbone, store=store, name=self.name, **self._learning)  # type: ignore[arg-type]
+                if self._tells_words(backbone):
+                    self._spotter = Spotter(learner, name=self.name, **self._spotting)  # type: ignore[arg-type]
             except BaseException:
                 store.close()
                 raise
         except BaseException:
             backbone.close()
             raise
+        self._learner = learner
+
+    def _tells_words(self, backbone: Backbone) -> bool:
+        signal = backbone.signal
+        return signal is not None and signal.kind == "audio" and self._collect != "windows"
+
+    def _check_options(self, backbone: Backbone) -> None:
+        if self._collect == "events" and backbone.signal is None:
+            raise ConfigError(
+                f'{self.name}: collect: expected "windows" or nothing, because {self.model} takes '
+                'no windows of readings or sound; received "events"'
+            )
+        if self._spotting and not self._tells_words(backbone):
+            raise ConfigError(
+                f"{self.name}: {', '.join(self._spotting)}: for words only, and this task tells "
+                "none; leave it out"
+            )
 
     @property
     def learner(self) -> Learner:
@@ -129,7 +163,7 @@ class Personal(Stage):
 
     def aclose(self) -> None:
         """Close the store and the backbone; idempotent."""
-        learner, self._learner = self._learner, None
+        learner, self._learner, self._spotter = self._learner, None, None
         for tap in self._taps:
             tap.end()
         if learner is not None:
@@ -140,13 +174,13 @@ class Personal(Stage):
             self._lock = -1
 
     def __call__(self, item: Any) -> Any:
-        """Return what a sample is; of readings and sound, what each window is."""
+        """Return what a sample is; of readings and sound, each window, or the words in it."""
         if self._windows is None or not isinstance(item, Sample):
             self._offer(item)
             return self.learner(item)
         if self.cut is None:
             self._offer(item)
-        return self._each(item)
+        return self._each(item) if self._spotter is None else self._spotter(item)
 
     def _each(self, sample: Sample[Any]) -> Iterator[Any]:
         assert self._windows is not None
@@ -158,10 +192,8 @@ class Personal(Stage):
     @property
     def cut(self) -> Windows | None:
         """What cuts the source into what is collected; None: it is collected as it comes."""
-        if self._windows is None:
-            return None
-        default: Collected = "events" if self._windows.grid.kind == "audio" else "windows"
-        return self._windows if (self._collect or default) == "windows" else None
+        events = self._collect == "events" or self._spotter is not None
+        return None if events else self._windows
 
     def _offer(self, item: Any) -> None:
         for tap in self._taps:
@@ -178,7 +210,7 @@ class Personal(Stage):
         from edgeml.events import Output
 
         return (
-            Output("Label", "sensor", "{{ value_json.data.label }}"),
+            Output("Label", "sensor", _LABEL),
             Output("Score", "sensor", "{{ (value_json.data.score * 100) | round(1) }}", unit="%"),
         )
 

@@ -42,8 +42,9 @@ class Grid:
             window = int(spec["window"])
             return cls("motion", float(spec["sample_rate"]), window, int(spec.get("hop", window)),
                        tuple(spec["channels"]))  # fmt: skip
-        if spec.get("type") == "audio" and len(shape) == 2 and isinstance(shape[1], int):
-            window = shape[1]
+        if spec.get("type") == "audio" and len(shape) == 2 and isinstance(
+            window := spec.get("window", shape[1]), int
+        ):  # fmt: skip
             return cls("audio", float(spec["sample_rate"]), window,
                        int(spec.get("hop", window // 2)))  # fmt: skip
         return None

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgeml.errors import ConfigError
 from edgeml.personalize._head import UNKNOWN
-from edgeml.streams import Sample, Stage
 from edgeml.tasks import Wake
 from edgeml.tasks._arguments import check_seconds, check_share
-from edgeml.tasks._audio import Floats, Windows, check_audio
+from edgeml.tasks._audio import Floats, Windows
+from edgeml.tasks._listen import Listener, Once
 
 if TYPE_CHECKING:
-    from edgeml.events import Output
     from edgeml.personalize._learner import Learner
 
 _SILENT = 1e-3  # of a window's peak; nothing was said in it
 
 
-class Spotter(Stage):
+class Spotter(Listener):
     """Tells when one of a learner's words was said: `Wake`, once an utterance, from live sound.
 
     A window slides over the sound; the learner says what is in it. A word is told when its mean
@@ -80,29 +78,10 @@ class Spotter(Stage):
         """Forget the sound so far; idempotent. The learner stays open."""
         self._ears.clear()
 
-    def __call__(self, item: Any) -> Any:
-        """Return the events in a sample as an iterator, or the last one in a plain array."""
-        audio = check_audio(item, self._rate, self.name)
-        source = item.source if isinstance(item, Sample) else None
-        ear = self._ears.setdefault(source, _Ear(self))
-        if isinstance(item, Sample):
-            return self._results(ear, audio, item)
-        found = [wake for step, t in ear.steps.push(audio) if (wake := ear.hear(step, t))]
-        return found[-1] if found else None
-
-    def _results(self, ear: _Ear, audio: Floats, item: Sample[Any]) -> Iterator[Sample[Any]]:
-        if ear.steps.is_gap(item):
-            ear.restart()
-        for step, t in ear.steps.push(audio, item.t):
-            if wake := ear.hear(step, t):
-                yield item.replace(data=wake, t=t, duration=0)
-
-    def outputs(self) -> Sequence[Output]:
-        """Return what it publishes, for discovery."""
-        from edgeml.events import Output
-
-        when = "{{ value_json.time }}"
-        return (Output("Word", "sensor", when, device_class="timestamp"),)
+    def _ear(self, source: str | None) -> _Ear:
+        if (ear := self._ears.get(source)) is None:
+            ear = self._ears[source] = _Ear(self)
+        return ear
 
 
 class _Ear:
@@ -119,7 +98,7 @@ class _Ear:
         self.steps.reset()
         self.sound = np.zeros(self.spotter._window, np.float32)
         for word in self.words.values():
-            word.forget()
+            word.restart()
 
     def hear(self, step: Floats, t: int) -> Wake | None:
         """Return the event that this step of sound completes, if any: the likeliest."""
@@ -136,6 +115,7 @@ class _Ear:
 
     def _scores(self) -> tuple[tuple[str, ...], list[float]]:
         learner = self.spotter.learner
+        learner._follow()
         labels = learner.labels
         if len(labels) < 2 or np.abs(self.sound).max() < _SILENT:
             return labels, [0.0] * len(labels)
@@ -145,29 +125,20 @@ class _Ear:
 
 
 class _Word:
-    """Whether a word was told already."""
+    """How likely a word was in the last steps, and whether it was told already."""
 
     def __init__(self, spotter: Spotter) -> None:
         self.spotter = spotter
         self.recent: deque[float] = deque(maxlen=spotter.mean_over)
-        self.armed = True
-        self.ready_at: int | None = None
+        self.once = Once(spotter.refractory)
 
-    def forget(self) -> None:
-        """Start anew, but for the refractory time."""
+    def restart(self) -> None:
+        """Begin anew, but for the refractory time."""
         self.recent.clear()
-        self.armed = True
+        self.once.restart()
 
     def hear(self, score: float, t: int) -> float | None:
         """Take the next step's probability; return the mean if the word is to be told."""
         self.recent.append(score)
         mean = sum(self.recent) / self.spotter.mean_over
-        if mean < self.spotter.threshold:
-            self.armed = True
-            return None
-        if not self.armed or (self.ready_at is not None and t < self.ready_at):
-            self.armed = False
-            return None
-        self.armed = False
-        self.ready_at = t + round(self.spotter.refractory * 1e9)
-        return mean
+        return mean if self.once.tells(mean >= self.spotter.threshold, t) else None

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgeml._require import require
 from edgeml.errors import ModelError
-from edgeml.streams import Sample
 from edgeml.tasks._arguments import check_seconds, check_share
-from edgeml.tasks._audio import Floats, Windows, check_audio
+from edgeml.tasks._audio import Floats, Windows
+from edgeml.tasks._listen import Listener, Once
 from edgeml.tasks._outputs import check_finite
 from edgeml.tasks._results import Wake
 from edgeml.tasks._task import Model, Task
 
 if TYPE_CHECKING:
-    from edgeml.events import Output
     from edgeml.runtime import ModelStream, Session
 
 
-class WakeWord(Task):
+class WakeWord(Listener, Task):
     """Tell when a wake word was said: `Wake`, from sound in blocks of any length.
 
     For streaming models of the micro-wake-word kind, at 16 kHz. It fires when the mean
@@ -56,6 +55,7 @@ class WakeWord(Task):
     """
 
     task = "wake-word"
+    _event = "Wake word"
     _outside = ("sample_rate",)
 
     def __init__(
@@ -115,33 +115,13 @@ class WakeWord(Task):
                 ear.stream.close()
         super().aclose()
 
-    def __call__(self, item: Any) -> Any:
-        """Return the events in a sample as an iterator, or the last one in a plain array."""
+    def _ear(self, source: str | None) -> _Ear:
         session = self.session
-        audio = check_audio(item, self._rate, self.name)
-        source = item.source if isinstance(item, Sample) else None
         if (ear := self._ears.get(source)) is None:
             ear = self._ears[source] = _Ear(self, session)
         elif ear.task is not self:
             ear.go_on(self, session)
-        if source is not None:
-            return self._results(ear, audio, item)
-        found = [wake for step, t in ear.steps.push(audio) if (wake := ear.hear(step, t))]
-        return found[-1] if found else None
-
-    def _results(self, ear: _Ear, audio: Floats, item: Sample[Any]) -> Iterator[Sample[Any]]:
-        if ear.steps.is_gap(item):
-            ear.restart()
-        for step, t in ear.steps.push(audio, item.t):
-            if wake := ear.hear(step, t):
-                yield item.replace(data=wake, t=t, duration=0)
-
-    def outputs(self) -> Sequence[Output]:
-        """Return what the task publishes, for discovery."""
-        from edgeml.events import Output
-
-        when = "{{ value_json.time }}"
-        return (Output("Wake word", "sensor", when, device_class="timestamp"),)
+        return ear
 
 
 class _Ear:
@@ -152,8 +132,7 @@ class _Ear:
         self.frontend = features.MicroFrontend()
         self.steps = Windows(task._step, task._rate)
         self.rows: list[list[float]] = []
-        self.armed = True
-        self.ready_at: int | None = None  # when the refractory time is over
+        self.once = Once(task.refractory)
         self.go_on(task, session)
 
     def go_on(self, task: WakeWord, session: Session) -> None:
@@ -176,15 +155,8 @@ class _Ear:
         if len(self.recent) < self.task._mean_over:
             return None
         mean = sum(self.recent) / len(self.recent)
-        if mean < self.task._cutoff:
-            self.armed = True
-            return None
-        if not self.armed or (self.ready_at is not None and t < self.ready_at):
-            self.armed = False
-            return None
-        self.armed = False
-        self.ready_at = t + round(self.task.refractory * 1e9)
-        return Wake(self.task._word, mean)
+        told = self.once.tells(mean >= self.task._cutoff, t)
+        return Wake(self.task._word, mean) if told else None
 
     def _probability(self) -> float:
         features = np.array(self.rows, np.float32)[None]
@@ -203,7 +175,7 @@ class _Ear:
         """Forget the sound so far; the refractory time goes on."""
         self.rows.clear()
         self.recent.clear()
-        self.armed = True
+        self.once.restart()
         self.steps.reset()
         self.frontend.reset()
         self.stream.reset()

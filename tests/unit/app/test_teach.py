@@ -12,6 +12,7 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,9 +25,12 @@ from edgeml.app._teach import Teacher
 from edgeml.app._windows import Grid, Windows
 from edgeml.errors import ConfigError, DataError, InputError, StoreError, TrainingError
 from edgeml.events import Broker
-from edgeml.personalize import UNKNOWN, Learner, Store
+from edgeml.personalize import UNKNOWN, Learner, Store, Utterances
+from edgeml.runtime import resolve
 from edgeml.streams import Sample
+from edgeml.tasks import Wake
 
+SPEECH = "edgeml:speech_embedding.onnx"
 WATCH = "edgeml:activity_watch_int8.onnx"
 RNG = np.random.default_rng(0)
 
@@ -292,7 +296,7 @@ def test_windows_are_not_cut_by_several_at_once(tmp_path) -> None:
 
 async def test_words_are_cut_out_of_sound(tmp_path) -> None:
     """Two seconds of rest, then a tone of half a second: one example, of the tone."""
-    task = Personal("edgeml:speech_embedding.onnx", store=str(tmp_path), name="word")
+    task = Personal(SPEECH, store=str(tmp_path), name="word")
     await asyncio.to_thread(task.load)
     rate, rng = 16000, np.random.default_rng(0)
     sound = rng.normal(0, 1e-3, 5 * rate).astype(np.float32)
@@ -309,10 +313,55 @@ async def test_words_are_cut_out_of_sound(tmp_path) -> None:
     found = await Teacher(task.learner, stream).do(parse(said), _silent)
     assert found["counts"] == {"beep": 1}
     blocks = [b async for b in stream()]
-    labels = [r.data.label for b in blocks[:20] for r in task(b)]
-    assert labels == [UNKNOWN] * len(labels)
-    assert labels
+    assert [r for b in blocks for r in task(b)] == []  # no word is known yet
     task.aclose()
+
+
+def test_a_word_is_told_once_as_wake_words_are(tmp_path) -> None:
+    voice = resolve(SPEECH).parents[1] / "media" / "voice.flac"
+    recording = soundfile.read(voice, dtype="float32")[0]
+    rate, size = 16000, 512
+    task = Personal(SPEECH, store=str(tmp_path), name="word", threshold=0.8)
+    task.load()
+    phrase = recording[round(20.2 * rate) : round(22.7 * rate)]
+    pieces = [
+        Sample(phrase[i : i + size], t=i * 62_500, arrived=0, source="ear", duration=size * 62_500)
+        for i in range(0, len(phrase) - size, size)
+    ]
+    assert [r for piece in pieces for r in task(piece)] == []
+    with Learner(SPEECH, store=tmp_path) as other:  # `edgeml teach` beside the running app
+        (window,) = Utterances()(phrase)
+        other.add("nabu", window)
+        for start in (3, 5, 7, 9):
+            other.add(UNKNOWN, recording[start * rate :][: len(window)])
+        other.accept(other.train())
+    (found,) = [r for i, p in enumerate(pieces) for r in task(p.replace(t=p.t + 10**10))]
+    assert found.data == Wake("nabu", found.data.score)
+    assert found.data.score >= 0.8
+    assert (found.duration, found.source) == (0, "ear")
+    assert {o.name for o in task.outputs()} == {"Label", "Score"}
+    task.aclose()
+
+
+def test_classes_of_sound_are_told_window_after_window(tmp_path) -> None:
+    task = Personal(SPEECH, store=str(tmp_path), name="noise", collect="windows")
+    task.load()
+    noise = RNG.normal(0, 0.1, 48000).astype(np.float32)
+    (first, *_) = task(Sample(noise, t=0, arrived=0, duration=3 * 10**9))
+    assert first.data.label == UNKNOWN
+    task.aclose()
+
+
+@pytest.mark.parametrize(("model", "options", "said"), [
+    (WATCH, {"threshold": 0.5}, "threshold: for words only"),
+    (SPEECH, {"collect": "windows", "refractory": 3}, "refractory: for words only"),
+    ("edgeml:efficientnet_lite0_int8.onnx", {"collect": "events"}, 'expected "windows" or nothing'),
+])  # fmt: skip
+def test_options_that_would_do_nothing_are_refused(tmp_path, model, options, said) -> None:
+    task = Personal(model, store=str(tmp_path / "store"), name="task", **options)
+    with pytest.raises(ConfigError, match=said):
+        task.open()
+    assert not (tmp_path / "store").exists()
 
 
 def test_others_see_that_an_app_holds_the_store(task) -> None:
