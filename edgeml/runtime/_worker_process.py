@@ -285,6 +285,7 @@ class _Lane:
         """Give back the socket and the memory."""
         self._sock.close()
         self._memory.clear()
+        self._sent, self._received = Sent(), Received()  # which look into it
 
 
 def _import_path() -> list[str]:

@@ -109,17 +109,16 @@ class Sent:
     """The last message with values that was sent on a lane."""
 
     def __init__(self) -> None:
-        self._key: Any = None
-        self._views: list[Array] = []
-        self._packet = b""
+        self._last: tuple[Any, list[Array], bytes] | None = None  # key, where, packet
 
     def again(self, message: Message, values: Mapping[str, Value]) -> bytes | None:
         """Write values where the last ones lie; return the packet, or None when it is another."""
-        if self._key is None or _key(message, values) != self._key:
+        if self._last is None or _key(message, values) != self._last[0]:
             return None
-        for view, value in zip(self._views, values.values(), strict=True):
+        _, views, packet = self._last
+        for view, value in zip(views, values.values(), strict=True):
             view[...] = value
-        return self._packet
+        return packet
 
     def write(
         self,
@@ -141,6 +140,7 @@ class Sent:
         Raises:
             ModelError: it tells of too many tensors.
         """
+        self._last = None  # whatever happens now, its memory may be another's
         views = []
         for (_, dtype, shape, offset), content in placed:
             assert memory is not None
@@ -150,8 +150,8 @@ class Sent:
                 views.append(memory.view(dtype, shape, offset))
                 np.copyto(views[-1], content)
         packet = pack({**message, "values": [entry for entry, _ in placed], "memory": [*handed]})
-        self._key = None if handed else _key(message, values)
-        self._views, self._packet = views, packet
+        if not handed and (key := _key(message, values)) is not None:
+            self._last = key, views, packet
         return packet
 
 
@@ -169,14 +169,13 @@ class Received:
     """The last message with values that was received on a lane."""
 
     def __init__(self) -> None:
-        self._packet = b""
-        self._message: Message = {}
-        self._values: dict[str, Any] = {}
+        self._last: tuple[bytes, Message, dict[str, Any]] | None = None
 
     def read(self, packet: bytes, memory: Shared | None) -> tuple[Message, dict[str, Any]]:
         """Return a message and its values: tensors are views, valid until the next message."""
-        if packet == self._packet:
-            return self._message, self._values
+        if self._last is not None and packet == self._last[0]:
+            return self._last[1:]
+        self._last = None
         message = json.loads(packet)
         values, plain = {}, True
         for name, dtype, shape, offset in message.get("values", ()):
@@ -187,8 +186,8 @@ class Received:
                 values[name] = value if dtype == "json" else _object(value)
             else:
                 values[name] = memory.view(dtype, shape, offset)
-        self._packet = packet if plain else b""
-        self._message, self._values = message, values
+        if plain:
+            self._last = packet, message, values
         return message, values
 
 

@@ -317,6 +317,20 @@ def test_too_many_inputs_are_an_error_on_either_side(onnx_file, anchor):
     assert anchor.pid is not None
 
 
+def test_a_call_after_one_that_failed_with_new_memory_is_right(onnx_file, anchor):
+    names = [f"{'long' * 40}{i}" for i in range(500)]
+    path = onnx_file(
+        [("Identity", ["x"], [name]) for name in names],
+        {"x": (["N"], "FLOAT")},
+        {name: (["N"], "FLOAT") for name in names},
+    )
+    with edgeml.load(path, "cpu", 1, isolated=True) as many:
+        expected = [anchor.run(MOTION)["probabilities"] for _ in range(2)][1]
+        with pytest.raises(ModelError, match="so many inputs or outputs"):
+            many.run(np.ones(1000, np.float32))  # memory was made for it, and it was not sent
+        np.testing.assert_array_equal(anchor.run(MOTION)["probabilities"], expected)
+
+
 def test_strings_are_all_that_objects_may_be(every_kind):
     given = values((1, 1))
     given["s"] = np.array([[object()]], object)

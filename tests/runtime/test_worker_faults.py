@@ -23,6 +23,7 @@ import edgeml
 from edgeml.errors import ModelError, OutputError, WorkerLost, WorkerTimeout
 from edgeml.runtime import Isolation
 from edgeml.runtime._worker_host import Host
+from edgeml.runtime._worker_process import Process
 from edgeml.testing import FakeAccelerator
 
 DEADLINE = 60.0  # seconds that anything here may take
@@ -384,6 +385,19 @@ def test_nothing_is_left_after_kills_and_close(doubles, fake, no_thread_left):
     assert children() == processes
     assert len(descriptors()) == len(files)
     assert mapped() == shared
+
+
+def test_an_error_that_is_kept_keeps_no_memory(no_thread_left):
+    before, process = mapped(), Process("of the test", lambda process: None)
+    big = {"x": np.ones(1 << 20, np.uint8)}
+    with pytest.raises(ModelError, match="KeyError"):
+        process.call({"op": "run", "model": 0}, big, DEADLINE, dict)
+    os.kill(process.pid, signal.SIGSTOP)
+    with pytest.raises(WorkerTimeout) as caught:
+        process.call({"op": "run", "model": 0}, big, 0.1, dict)
+    assert process.ended.wait(DEADLINE)
+    assert mapped() == before
+    assert caught.value.__context__ is not None  # whose traceback holds the call's frames
 
 
 def test_a_session_that_nobody_holds_frees_its_worker(doubles, fake, no_thread_left):
