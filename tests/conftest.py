@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
+import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -26,6 +28,25 @@ def no_thread_left() -> Iterator[None]:
     while left := [t for t in threading.enumerate() if t not in before and t.is_alive()]:
         assert time.monotonic() < deadline, f"threads left: {left}"
         left[0].join(0.05)
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    """Return a port of this machine on which nobody listens, each time another: free_port()."""
+
+    def find() -> int:
+        while True:
+            # Below those that the system hands out by itself: nobody else is given it meanwhile,
+            # and a client that tries it again and again never reaches itself.
+            port = random.SystemRandom().randrange(20_000, 32_000)
+            with socket.socket() as probe:
+                try:
+                    probe.bind(("127.0.0.1", port))
+                except OSError:
+                    continue
+                return port
+
+    return find
 
 
 @pytest.fixture

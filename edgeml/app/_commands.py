@@ -16,6 +16,7 @@ from edgeml.app._command import MAX_ID, SCHEMA, Command, CommandError, parse
 from edgeml.app._teach import Teacher
 from edgeml.errors import ConfigError, EdgeMLError, PublishError
 from edgeml.streams import Backoff
+from edgeml.streams._ending import end
 
 if TYPE_CHECKING:
     from edgeml.app._mqtt import CommandsConfig
@@ -84,8 +85,7 @@ class Commands:
     async def __aexit__(self, *exc_info: object) -> None:
         for task in (*self._jobs, self._listening):
             if task is not None:
-                task.cancel()
-                await asyncio.wait([task])
+                await end(task)
 
     async def _run(self) -> None:
         """Connect, and listen; again and again."""

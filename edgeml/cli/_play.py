@@ -13,6 +13,7 @@ from edgeml.cli._notify import reporter_of
 from edgeml.cli._output import print_json
 from edgeml.cli._summary import print_summary, summary_of
 from edgeml.cli._supervise import supervise
+from edgeml.streams._ending import end
 
 if TYPE_CHECKING:
     from edgeml.app import App
@@ -86,7 +87,7 @@ class Player:
                 ended_by = await supervise(self.app, seconds=seconds, on_stop=on_stop)
             finally:
                 for other in others:
-                    other.cancel()
+                    await end(other)
                 await asyncio.gather(*others, return_exceptions=True)
         if self._reader_gone:
             raise BrokenPipeError

@@ -13,6 +13,7 @@ from typing import Any
 from edgeml._require import require
 from edgeml.errors import ConfigError, PublishError
 from edgeml.events._refusal import explain
+from edgeml.streams._workers import Workers
 
 log = logging.getLogger("edgeml.events")
 
@@ -224,7 +225,7 @@ class Connection:
     async def open(self) -> None:
         """Connect; fails at once when the broker closes the connection unanswered."""
         aiomqtt = require("aiomqtt", extra="mqtt", purpose="MQTT")
-        self._attempt = asyncio.ensure_future(self.client.__aenter__())
+        self._attempt = asyncio.ensure_future(self._enter())
         await asyncio.wait({self._attempt, self._gone}, return_when=asyncio.FIRST_COMPLETED)
         # A refusal comes as an answer and then the end of the connection.
         if not self._attempt.done() and not self.client._connected.done():
@@ -232,6 +233,23 @@ class Connection:
                 "the broker closed the connection before it let us in; is this port one with TLS?"
             )
         await self._attempt
+
+    async def _enter(self) -> None:
+        """Connect in a thread of our own, which nobody has to wait for when the program ends.
+
+        aiomqtt takes one of the loop's executor: then a name server that is silent holds up the
+        end, too.
+        """
+        aiomqtt = require("aiomqtt", extra="mqtt", purpose="MQTT")
+        workers = Workers(1, "edgeml-mqtt")
+        connecting = workers.submit(self.client._client_connect)
+        workers.close()
+        try:
+            await connecting
+        except OSError as error:
+            raise aiomqtt.MqttError(str(error)) from error
+        self.client._client_connect = lambda: None  # it has been done
+        await self.client.__aenter__()
 
     @property
     def lost(self) -> asyncio.Future[None]:

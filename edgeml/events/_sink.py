@@ -17,6 +17,7 @@ from edgeml.events._discovery import Output, discovery_document, slug
 from edgeml.events._event import Event
 from edgeml.events._topic import format_topic
 from edgeml.streams import Backoff, Clock, Sample, Sink
+from edgeml.streams._ending import end
 
 log = logging.getLogger("edgeml.events")
 
@@ -334,8 +335,7 @@ class MqttSink(Sink):
         try:
             await asyncio.wait([task], timeout=timeout)
         finally:
-            task.cancel()
-        await asyncio.wait([task])
+            await end(task)
         if unsent := len(self._queue):
             self._drop("unsent", f"{unsent} messages were not sent", unsent)
             self._queue.clear()

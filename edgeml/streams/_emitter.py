@@ -154,7 +154,13 @@ class Emitter:
         while self._waiting:
             await self.emit(*self._waiting.popleft())
 
-    async def _flush(self) -> None:
-        """Wait until the listeners have been told of everything."""
-        if self._dispatcher is not None:
-            await self._dispatcher
+    async def _flush(self, timeout: float | None = None) -> None:
+        """Wait until the listeners have been told of everything; `timeout` seconds at most."""
+        if self._dispatcher is None or self._dispatcher.done():
+            return
+        try:
+            await asyncio.wait([self._dispatcher], timeout=timeout)
+            if not self._dispatcher.done():
+                log.warning("a listener has not returned within %g s and is given up", timeout)
+        finally:
+            self._dispatcher.cancel()

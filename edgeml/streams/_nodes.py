@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from functools import partial
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
@@ -133,8 +134,9 @@ class Node:
 
     async def release(self) -> None:
         """Close what the steps had opened."""
-        for step in self.steps:
-            await self.runner.close_step(step)
+        async with AsyncExitStack() as stack:  # each of them, though one is cut short
+            for step in reversed(self.steps):
+                stack.push_async_callback(self.runner.close_step, step)
 
 
 class SourceNode(Node):

@@ -15,7 +15,7 @@ from edgeml.streams._chain import Chain, Composable, Step, flatten, is_head
 from edgeml.streams._edge import Edge, EndOfStream
 from edgeml.streams._emitter import Emitter
 from edgeml.streams._nodes import SourceNode
-from edgeml.streams._runner import Runner
+from edgeml.streams._runner import CLOSE_TIMEOUT, Runner
 from edgeml.streams._sample import Clock
 from edgeml.streams._stage import Stage
 from edgeml.streams._stage_nodes import StageNode
@@ -109,10 +109,14 @@ class Pipeline(Composable, Emitter):
         """
         runner = self._build()
         self._loop = asyncio.get_running_loop()
+        patience: float | None = None
         try:
             await runner.run()
+        except asyncio.CancelledError:
+            patience = CLOSE_TIMEOUT
+            raise
         finally:
-            await self._flush()
+            await self._flush(patience)
             self._end_events()
 
     async def __aiter__(self) -> AsyncIterator[Any]:
@@ -133,13 +137,14 @@ class Pipeline(Composable, Emitter):
                 yield value
         except EndOfStream:
             await running
+            await self._flush()
         finally:
             results.abandon("ended")
             running.cancel()
             await asyncio.wait([running])
             if not running.cancelled():
                 running.exception()
-            await self._flush()
+            await self._flush(CLOSE_TIMEOUT)
             self._end_events()
 
     async def drain(self) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from edgeml.streams._calls import as_open_failure
 from edgeml.streams._counters import Counters, Histogram, SourceCounters, add_to, describe
 from edgeml.streams._edge import Edge, Token
+from edgeml.streams._ending import PATIENCE
 from edgeml.streams._lag import LagGuard
 from edgeml.streams._nodes import Node, SourceNode
 from edgeml.streams._sample import Clock
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("edgeml.streams")
 
-_CLOSE_TIMEOUT = 5.0  # seconds that a step may take to deliver what it holds
+CLOSE_TIMEOUT = 5.0  # seconds that a step may take to deliver what it holds
 
 
 @dataclass(frozen=True)
@@ -201,16 +202,22 @@ class Runner:
     async def _shut_down(self) -> None:
         """Cancel what still runs, upstream first, so that nothing is sent to what is closed."""
         for node in self.nodes:
-            if node.task is None or node.task.done():
+            if node.task is not None:
+                await self._end_node(node, node.task)
+
+    async def _end_node(self, node: Node, task: asyncio.Task[None]) -> None:
+        while not task.done():
+            if not node.is_closing:
+                # Libraries may swallow a cancellation, so it is asked for again and again.
+                task.cancel()
+                await asyncio.wait([task], timeout=PATIENCE)
                 continue
-            if node.is_closing:  # by itself: it may have things to deliver yet
-                await asyncio.wait([node.task], timeout=_CLOSE_TIMEOUT)
-            node.task.cancel()
-            while not (await asyncio.wait([node.task], timeout=_CLOSE_TIMEOUT))[0]:
-                # Libraries may swallow a cancellation: asyncio.wait_for did before Python 3.12.
-                # A node that is closing has heard it, and a second one would cut that short.
-                if not node.is_closing:
-                    node.task.cancel()
+            # It may have things to deliver yet, and a cancellation would cut that short.
+            if not (await asyncio.wait([task], timeout=CLOSE_TIMEOUT))[0]:
+                log.warning(
+                    "%s has not closed within %g s and is given up", node.name, CLOSE_TIMEOUT
+                )
+                task.cancel()
 
     async def open(self, nodes: Iterable[Node]) -> None:
         """Open the steps of nodes, all at once; if one fails, close the others."""

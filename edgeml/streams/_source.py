@@ -12,6 +12,7 @@ from typing import Any, Generic, Literal, Self, TypeVar, cast
 from edgeml.errors import DeviceClosed, DeviceError, DeviceNotFound, DeviceTimeout, MediaError
 from edgeml.streams._backoff import Backoff
 from edgeml.streams._chain import Composable
+from edgeml.streams._ending import insist
 from edgeml.streams._sample import Clock, Sample
 
 T = TypeVar("T")
@@ -170,23 +171,18 @@ class Source(Composable, Generic[T]):
         if self.state == "connecting":  # open, and its first item has not come yet
             return
         self._become("connecting", "")
-        task = asyncio.current_task()
-        asked = task.cancelling() if task is not None else 0
         try:
             async with asyncio.timeout(self.open_timeout) as deadline:
-                await self._open()
+                await insist(self._open())
         except TimeoutError as error:
             if not deadline.expired():
                 raise
             raise self._too_slow("open", self.open_timeout) from error
-        if task is not None and task.cancelling() > asked:
-            # What opens it has swallowed that: asyncio.wait_for may, before Python 3.12.
-            raise asyncio.CancelledError
 
     async def _recover(self, error: DeviceError) -> None:
         """Close, wait and let the caller connect again; raise if that is of no use."""
         flowed_for = time.monotonic() - self._flowing_since if self.state == "flowing" else 0.0
-        await self._close()
+        await insist(self._close())
         hopeless = isinstance(error, MediaError | DeviceClosed) or (
             isinstance(error, DeviceNotFound) and not self._has_flowed
         )

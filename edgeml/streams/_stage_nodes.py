@@ -272,8 +272,17 @@ class ConcurrentNode(StageNode):
             for future in self._pending:
                 future.cancel()
             # The stages are closed next: let the calls that run return first.
-            if self._workers is not None and not await self._workers.aclose(_CLOSE_TIMEOUT):
-                log.warning("%s: a call hangs; its thread ends when the call returns", self.name)
+            if not await self._calls_returned():
+                log.warning(
+                    "%s: a call hangs; it is left behind and ends when it returns", self.name
+                )
+
+    async def _calls_returned(self) -> bool:
+        if self._workers is not None:
+            return await self._workers.aclose(_CLOSE_TIMEOUT)
+        return (
+            not self._pending or not (await asyncio.wait(self._pending, timeout=_CLOSE_TIMEOUT))[1]
+        )
 
     async def _feed(self, slots: asyncio.Semaphore, calls: Edge) -> None:
         inlet = self.inlets[0]

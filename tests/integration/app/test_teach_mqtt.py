@@ -50,10 +50,8 @@ NUMBERS = itertools.count()
 class Mosquitto:
     """Debian's broker, which can be killed and started again on the same port."""
 
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+    def __init__(self, folder: Path, port: int) -> None:
+        self.port = port
         self.config = folder / "mosquitto.conf"
         self.config.write_text(f"listener {self.port} 127.0.0.1\nuser root\nallow_anonymous true\n")
 
@@ -71,10 +69,10 @@ class Mosquitto:
 
 
 @pytest.fixture
-def mosquitto(tmp_path):
+def mosquitto(tmp_path, free_port):
     if shutil.which("mosquitto") is None:
         pytest.skip("mosquitto is not installed (apt install mosquitto)")
-    made = Mosquitto(tmp_path)
+    made = Mosquitto(tmp_path, free_port())
     made.start()
     yield made
     made.kill()

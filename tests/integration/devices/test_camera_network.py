@@ -8,7 +8,6 @@ import functools
 import http.server
 import logging
 import os
-import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -27,11 +26,6 @@ cv2 = pytest.importorskip("cv2")
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 SOON = Backoff(initial=0.1, maximum=0.3)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 @contextlib.contextmanager
@@ -108,7 +102,7 @@ async def take(camera: Camera, count: int) -> list[Any]:
 
 
 async def test_rtsp_server_dies_and_returns(
-    gstreamer: None, until: Any, no_thread_left: None
+    gstreamer: None, until: Any, free_port: Any, no_thread_left: None
 ) -> None:
     port = free_port()
     camera = Camera(f"rtsp://127.0.0.1:{port}/cam", reconnect=SOON, read_timeout=5)
@@ -145,7 +139,7 @@ async def read_until_discontinuity(camera: Camera) -> Any:
 
 
 async def test_the_password_is_shown_nowhere(
-    gstreamer: None, caplog: pytest.LogCaptureFixture
+    gstreamer: None, free_port: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     port = free_port()

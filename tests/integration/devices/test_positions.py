@@ -3,7 +3,6 @@
 import asyncio
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tty
@@ -37,14 +36,8 @@ def moment(i):
     )
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @pytest.fixture
-def gpsd(tmp_path):
+def gpsd(tmp_path, free_port):
     for program in ("gpsfake", "gpsd"):
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed (apt install gpsd gpsd-clients)")
@@ -102,7 +95,7 @@ async def _next_new(source):
     return None
 
 
-async def test_no_gpsd_says_how_to_get_one():
+async def test_no_gpsd_says_how_to_get_one(free_port):
     with pytest.raises(DeviceLost, match=r"no gpsd answers at 127\.0\.0\.1:.*apt install gpsd"):
         await anext(GPS(f"gpsd://127.0.0.1:{free_port()}", reconnect=None))
 

@@ -16,19 +16,12 @@ from edgeml.events import Broker
 from edgeml.streams import Backoff, Sample
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 class Mosquitto:
     """A broker that can be killed and started again on the same port."""
 
-    def __init__(self, folder: Path, *, config: str = "allow_anonymous true", port: int = 0):
+    def __init__(self, folder: Path, *, port: int, config: str = "allow_anonymous true"):
         self.folder = folder
-        self.port = port or free_port()
+        self.port = port
         self.process: subprocess.Popen[bytes] | None = None
         self.file = folder / f"mosquitto-{self.port}.conf"
         self.file.write_text(f"listener {self.port} 127.0.0.1\nuser root\n{config}\n")
@@ -56,14 +49,14 @@ class Mosquitto:
 
 
 @pytest.fixture
-def mosquitto(tmp_path):
+def mosquitto(tmp_path, free_port):
     """Make brokers: mosquitto(config=…), mosquitto(started=False)."""
     if shutil.which("mosquitto") is None:
         pytest.skip("mosquitto is not installed (apt install mosquitto)")
     made = []
 
     def make(*, started: bool = True, **options):
-        made.append(Mosquitto(tmp_path, **options))
+        made.append(Mosquitto(tmp_path, **{"port": free_port(), **options}))
         if started:
             made[-1].start()
         return made[-1]

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import itertools
 import json
+import socket
+import threading
 
 import pytest
 
@@ -157,3 +159,27 @@ async def test_a_closed_sink_is_not_opened_again(mosquitto, until):
     await sink.aclose()
     with pytest.raises(SinkClosed, match="make a new one"):
         await sink.open()
+
+
+def test_a_name_server_that_is_silent_holds_up_no_end(monkeypatch):
+    """Nor does it keep the program: asyncio.run waits for the threads of the loop's executor."""
+    asked, answered = threading.Event(), threading.Event()
+
+    def getaddrinfo(*args, **options):
+        asked.set()
+        answered.wait()
+        raise socket.gaierror("no answer")
+
+    async def main():
+        sink = MqttSink("broker.invalid")
+        await sink.open()
+        await asyncio.to_thread(asked.wait)
+        await sink.aclose(timeout=0)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    ended = threading.Thread(target=asyncio.run, args=(main(),), daemon=True)
+    ended.start()
+    ended.join(20)
+    held_up = ended.is_alive()
+    answered.set()
+    assert not held_up

@@ -32,6 +32,7 @@ from edgeml.streams import (
     stage,
     tee,
 )
+from edgeml.streams._ending import end
 
 QUICK = Backoff(initial=0.001, maximum=0.002)
 
@@ -372,7 +373,7 @@ async def test_a_source_that_swallows_a_cancellation_ends(how):
 
 
 async def test_a_stage_that_swallows_a_cancellation_ends(monkeypatch):
-    monkeypatch.setattr("edgeml.streams._runner._CLOSE_TIMEOUT", 0.01)
+    monkeypatch.setattr("edgeml.streams._runner.PATIENCE", 0.01)
     called, closed = asyncio.Event(), []
 
     class Stubborn(Stage):
@@ -394,6 +395,123 @@ async def test_a_stage_that_swallows_a_cancellation_ends(monkeypatch):
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(running, 20)
     assert closed == [True]
+
+
+async def test_a_source_that_swallows_a_cancellation_as_it_closes_ends():
+    class Lost(Deaf):
+        async def _open(self):
+            raise DeviceLost("it is gone", device="lost")
+
+        async def _close(self):
+            if not self.opening.is_set():
+                await super()._open()
+
+    source = Lost()
+    source.reconnect = QUICK
+    pipeline = source | (lambda s: s)
+    running = asyncio.create_task(pipeline.run())
+    await source.opening.wait()
+    await asyncio.wait_for(pipeline.drain(), 20)
+    await running
+    assert source.state == "closed"
+
+
+async def test_a_step_that_does_not_close_is_given_up_and_the_others_close(monkeypatch, caplog):
+    monkeypatch.setattr("edgeml.streams._runner.CLOSE_TIMEOUT", 0.05)
+    sent, closed = asyncio.Event(), []
+
+    class Hangs(Stage):
+        async def __call__(self, item):
+            return item
+
+        async def aclose(self):
+            await asyncio.Event().wait()
+
+    class After(Stage):
+        def __call__(self, item):
+            sent.set()
+
+        def aclose(self):
+            closed.append(True)
+
+    async def forever():
+        yield 1
+        await asyncio.Event().wait()
+
+    running = asyncio.create_task(
+        (Source.of(forever()) | Hangs(name="tap") | After(inline=True)).run()
+    )
+    await sent.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(running, 20)
+    assert closed == [True]
+    assert "tap has not closed within 0.05 s and is given up" in caplog.text
+
+
+@pytest.mark.parametrize("how", ["run", "iterate"])
+async def test_a_listener_that_hangs_does_not_keep_a_cancelled_pipeline(monkeypatch, caplog, how):
+    monkeypatch.setattr("edgeml.streams._pipeline.CLOSE_TIMEOUT", 0.05)
+    told = asyncio.Event()
+
+    async def hang(_):
+        told.set()
+        await asyncio.Event().wait()
+
+    async def iterate():
+        async for _ in pipeline:
+            pass
+
+    pipeline = Deaf() | (lambda s: s)
+    pipeline.on("state", hang)
+    running = asyncio.create_task(pipeline.run() if how == "run" else iterate())
+    await told.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(running, 20)
+    assert "a listener has not returned within 0.05 s" in caplog.text
+
+
+async def test_async_calls_have_returned_before_their_stage_is_closed():
+    events, both = [], asyncio.Event()
+
+    class Client(Stage):
+        async def __call__(self, item):
+            events.append("call")
+            if len(events) == 2:
+                both.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await asyncio.sleep(0.01)  # such as a farewell to a server
+                events.append("returned")
+
+        def aclose(self):
+            events.append("closed")
+
+    running = asyncio.create_task((Source.of(range(9)) | Client(concurrency=2)).run())
+    await both.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert events == ["call", "call", "returned", "returned", "closed"]
+
+
+async def test_a_task_that_swallows_cancellations_is_ended(monkeypatch):
+    monkeypatch.setattr("edgeml.streams._ending.PATIENCE", 0.01)
+    heard = []
+
+    async def deaf():
+        while len(heard) < 3:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                heard.append(True)
+
+    task = asyncio.create_task(deaf())
+    await asyncio.sleep(0)
+    await asyncio.wait_for(end(task), 20)
+    assert len(heard) == 3
 
 
 async def test_a_stage_that_blocks_the_loop_is_named(caplog):
