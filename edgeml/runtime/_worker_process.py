@@ -123,9 +123,11 @@ class Process:
         except _Late:
             self.kill(f"no answer within {deadline:g} s")
             raise WorkerTimeout(self._lost(), cause=self.cause) from None
+        except NotSent:
+            self._find_out()
+            raise
         except _Unanswered:
-            self.ended.wait(_END_TIME)
-            self.kill("it closed its socket")
+            self._find_out()
             raise WorkerLost(self._lost(), cause=self.cause) from None
         except OSError as error:
             if isinstance(error, EdgeMLError):
@@ -143,6 +145,12 @@ class Process:
         self._popen.kill()
         for lane in lanes:  # a process that hangs in the kernel holds its end open
             lane.shut()
+
+    def _find_out(self) -> None:
+        """Wait for the thread that sees why the process went; the socket tells sooner."""
+        if self.cause is None:
+            self.ended.wait(_END_TIME)
+        self.kill("it closed its socket")
 
     def close(self) -> None:
         """Let the worker free its models and end; kill it when that takes too long."""

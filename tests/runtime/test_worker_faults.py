@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +21,9 @@ import pytest
 
 import edgeml
 from edgeml.errors import ModelError, OutputError, WorkerLost, WorkerTimeout
-from edgeml.runtime import Isolation
+from edgeml.runtime import Isolation, _worker_process
 from edgeml.runtime._worker_host import Host
-from edgeml.runtime._worker_process import Process
+from edgeml.runtime._worker_process import NotSent, Process
 from edgeml.testing import FakeAccelerator
 
 DEADLINE = 60.0  # seconds that anything here may take
@@ -385,6 +385,27 @@ def test_nothing_is_left_after_kills_and_close(doubles, fake, no_thread_left):
     assert children() == processes
     assert len(descriptors()) == len(files)
     assert mapped() == shared
+
+
+def test_a_call_that_cannot_be_sent_knows_why(monkeypatch, no_thread_left):
+    monkeypatch.setattr(_worker_process, "_END_TIME", DEADLINE)
+    process = Process("of the test", lambda process: None)
+
+    def cause():
+        with pytest.raises(NotSent):
+            process.call({"op": "close"}, {}, DEADLINE, dict)
+        return process.cause
+
+    with pytest.raises(ModelError, match="KeyError"):
+        process.call({"op": "unload", "model": 0}, {}, DEADLINE, dict)
+    said = os.open(f"/proc/{process.pid}/fd/1", os.O_WRONLY)  # its last words may still come
+    os.kill(process.pid, signal.SIGKILL)
+    assert gone(process.pid)
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(cause)
+        wait([found], 0.1)  # one that does not wait for them is done
+        os.close(said)
+        assert found.result(DEADLINE) == "it was ended by SIGKILL"
 
 
 def test_an_error_that_is_kept_keeps_no_memory(no_thread_left):
