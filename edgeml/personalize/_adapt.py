@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import tempfile
 import time
 from pathlib import Path
@@ -91,20 +90,12 @@ class LastBlocks(Head):
     def _taught(self, x: Array) -> Array:
         return x
 
+    def _after(self, x: Array) -> Array:
+        return self._inner(x)
+
     def _learn(self, x: Array, y: Array, w: Array, folds: Array) -> tuple[Array, Array]:
         check_blocks(self.name, self.blocks)
-        known = len(self.labels)
-        scores = np.zeros((len(x), self._columns(y)), np.float32)
-        similarity = np.full(len(x), np.nan, np.float32)
-        for fold in np.unique(folds[folds >= 0]):
-            out = folds == fold
-            part = copy.copy(self)
-            part._learn_part(x[~out], y[~out], w[~out], known)
-            features = part._inner(x[out])
-            scores[out] = part._scores(features)
-            similarity[out] = part._space.similarity(features)
-        self._learn_part(x, y, w, known)
-        return scores, similarity
+        return super()._learn(x, y, w, folds)
 
     def _learn_part(self, x: Array, y: Array, w: Array, known: int) -> None:
         assert self.blocks is not None

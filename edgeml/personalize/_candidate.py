@@ -13,6 +13,7 @@ import numpy as np
 from edgeml.evaluation import Estimate, score_difference
 from edgeml.personalize._head import unit
 from edgeml.personalize._held_out import HeldOut
+from edgeml.personalize._recordings import held_together, recordings_of
 from edgeml.personalize._store import Example, matrix
 
 _COMPARED = 4096  # examples, each with each
@@ -119,28 +120,36 @@ def gain_over(
 ) -> Estimate | None:  # fmt: skip
     """Return how much more often a candidate is right than the head in use.
 
-    Both are asked about examples that they have not learned from: those that the head in use has
-    learned from were held out when it was trained.
+    Both are asked about examples that they have not learned from, nor from others of the same
+    recording; the first recording of a class apart, from which both have learned. Those that the
+    head in use has learned from were held out when it was trained.
 
     Args:
-        examples: All examples.
+        examples: All examples, oldest first.
         said: What the candidate said of each when it was held out.
         info: What the store keeps of the head in use.
         labels: The classes that it knows.
         predict: Its predictions for features.
     """
     before = info.get("held_out", {})
-    old = [e for e in examples if e.label in labels and said.get(e.id) is not None
-           and before.get(str(e.id), "new") is not None]  # fmt: skip
-    if not old:
+    recordings = recordings_of(examples)
+    groups = held_together(examples, recordings).tolist()
+    learned = {group for e, group in zip(examples, groups, strict=True) if str(e.id) in before}
+    places = [
+        i for i, e in enumerate(examples)
+        if e.label in labels and said.get(e.id) is not None
+        and (before[str(e.id)] is not None if str(e.id) in before else groups[i] not in learned)
+    ]  # fmt: skip
+    if not places:
         return None
-    fresh = [e for e in old if str(e.id) not in before]
+    both = [examples[i] for i in places]
+    fresh = [e for e in both if str(e.id) not in before]
     now = dict(zip([e.id for e in fresh], predict(matrix(fresh)), strict=True)) if fresh else {}
-    ours = [float(said[e.id] == e.label) for e in old]
-    theirs = [float((now.get(e.id) or before.get(str(e.id))) == e.label) for e in old]
-    subjects = [e.subject for e in old]
+    ours = [float(said[e.id] == e.label) for e in both]
+    theirs = [float((now.get(e.id) or before.get(str(e.id))) == e.label) for e in both]
+    of = recordings[places]
     # An interval over fewer groups than this says nothing.
-    return score_difference(ours, theirs, subjects if len(set(subjects)) >= 5 else None)
+    return score_difference(ours, theirs, of if len(np.unique(of)) >= 5 else None)
 
 
 def notes_on(examples: Sequence[Example], held_out: HeldOut, duplicate: float) -> tuple[str, ...]:
@@ -150,6 +159,12 @@ def notes_on(examples: Sequence[Example], held_out: HeldOut, duplicate: float) -
     single = [label for label, n in counts.items() if n == 1]
     if single:
         found.append(f"only one example, so nothing to test with: {', '.join(single)}")
+    groups = held_together(examples, recordings_of(examples))
+    whole = len(np.unique(groups[groups < len(examples)]))
+    if whole:
+        found.append(
+            f"recordings that came after the first of a class were held out whole: {whole}"
+        )
     if len(examples) > _COMPARED:
         found.append(f"contradictions were looked for among the newest {_COMPARED} examples only")
     examples = examples[-_COMPARED:]

@@ -41,6 +41,7 @@ class Job:
         labels: One for each.
         weights: One for each, or None.
         keep: As for `Head.fit`.
+        groups: As for `Head.fit`.
         metadata: More for the file's metadata.
         blocks: ONNX file of what follows the backbone's cut, or None.
     """
@@ -50,6 +51,7 @@ class Job:
     labels: Sequence[str]
     weights: Sequence[float] | None
     keep: float
+    groups: Array | None
     metadata: Mapping[str, str]
     blocks: bytes | None = None
 
@@ -95,7 +97,7 @@ def fit(job: Job, rest: float = 0.0) -> Fitted:
 def _fit(head: Head, job: Job, rest: float) -> None:
     head.rest = rest
     head.blocks = job.blocks
-    head.fit(job.features, job.labels, weights=job.weights, keep=job.keep)
+    head.fit(job.features, job.labels, weights=job.weights, keep=job.keep, groups=job.groups)
 
 
 async def fit_apart(job: Job, *, duty: float, memory_limit: int) -> Fitted:
@@ -111,6 +113,8 @@ async def fit_apart(job: Job, *, duty: float, memory_limit: int) -> Fitted:
               "task": np.frombuffer(json.dumps(task).encode(), np.uint8)}  # fmt: skip
     if job.weights is not None:
         arrays["weights"] = np.asarray(job.weights, np.float64)
+    if job.groups is not None:
+        arrays["groups"] = job.groups
     if job.blocks is not None:
         arrays["blocks"] = np.frombuffer(job.blocks, np.uint8)
     content = await asyncio.to_thread(_saved, arrays)  # many examples would hold up the loop

@@ -115,8 +115,9 @@ class Head(ABC):
     _space: Space
 
     def fit(
-        self, features: Any, labels: Sequence[str], *, weights: Any = None, keep: float = 0.95
-    ) -> Self:
+        self, features: Any, labels: Sequence[str], *, weights: Any = None, keep: float = 0.95,
+        groups: Any = None,
+    ) -> Self:  # fmt: skip
         """Learn from examples, and forget those before.
 
         Classes weigh the same, however many examples they have.
@@ -126,10 +127,12 @@ class Head(ABC):
             labels: One for each; ``"unknown"`` for what is of no class.
             weights: How much each example counts within its class; None: all the same.
             keep: Share of the known examples that the threshold should let through.
+            groups: What each example belongs to, such as a recording; those of one are held out
+                together. None: each stands for itself.
 
         Raises:
             DataError: there is one class only, or features hold NaN or infinity.
-            ShapeError: there are not as many labels as features.
+            ShapeError: there are not as many labels, or groups, as features.
         """
         if not 0 < keep <= 1:
             raise ConfigError(f"keep: expected above 0, up to 1; received {keep!r}")
@@ -144,7 +147,10 @@ class Head(ABC):
         numbers = {name: i for i, name in enumerate(self.labels)} | {UNKNOWN: known}
         y = np.array([numbers[name] for name in names])
         w = weights_of(y, weights)
-        folds = folds_of(y, self.max_folds, alone=self.alone)
+        if groups is not None and len(groups) != len(x):
+            raise ShapeError(f"there are {len(x)} rows of features and {len(groups)} groups",
+                             expected=len(x), received=len(groups))  # fmt: skip
+        folds = folds_of(y, self.max_folds, groups, alone=self.alone)
         scores, similarity = self._learn(self._taught(x), y, w, folds)
         seen = folds >= 0
         similarity = np.where(seen, similarity, np.nan).astype(np.float32)
@@ -165,8 +171,9 @@ class Head(ABC):
             out = folds == fold
             part = copy.copy(self)
             part._learn_part(x[~out], y[~out], w[~out], known)
-            scores[out] = part._scores(x[out])
-            similarity[out] = part._space.similarity(x[out])
+            features = part._after(x[out])
+            scores[out] = part._scores(features)
+            similarity[out] = part._space.similarity(features)
         self._learn_part(x, y, w, known)
         return scores, similarity
 
@@ -186,6 +193,10 @@ class Head(ABC):
     def _taught(self, x: Array) -> Array:
         """Return what the head learns from."""
         return self._inner(x)
+
+    def _after(self, x: Array) -> Array:
+        """Return the features of what the head has learned from."""
+        return x
 
     @abstractmethod
     def _learn_part(self, x: Array, y: Array, w: Array, known: int) -> None:

@@ -43,24 +43,40 @@ class HeldOut:
         return float(np.mean(right)) if right else float("nan")
 
 
-def folds_of(classes: Array, most: int, seed: int = 0, alone: int = ALONE) -> Array:
+def folds_of(
+    classes: Array, most: int, groups: Array | None = None, *, seed: int = 0, alone: int = ALONE
+) -> Array:
     """Return the part in which each example is held out; -1 for the only one of a class.
 
     Each class is spread over all parts. Up to `alone` examples, each is a part of its own.
+    Examples of one group are held out together, as long as others of their class are left.
     """
-    found = np.full(len(classes), -1)
-    rng = np.random.default_rng(seed)
+    groups = (
+        np.arange(len(classes)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    )
     counts = np.bincount(classes)
-    shared = np.flatnonzero(counts[classes] > 1)
     if len(classes) <= alone:
-        found[shared] = np.arange(len(shared))
-        return found
-    start = 0
+        parts, most = np.arange(len(classes)), len(classes)
+    else:
+        parts = _spread(classes, groups, most, np.random.default_rng(seed))
+    found = np.where(counts[classes] > 1, parts[groups], -1)
     for number in np.flatnonzero(counts > 1):
-        own = rng.permutation(np.flatnonzero(classes == number))
-        found[own] = (start + np.arange(len(own))) % most
-        start += len(own)
+        own = np.flatnonzero(classes == number)
+        if len(set(found[own].tolist())) == 1:
+            found[own] = (found[own[0]] + np.arange(len(own))) % most
     return found
+
+
+def _spread(classes: Array, groups: Array, most: int, rng: np.random.Generator) -> Array:
+    """Return a part for each group, so that those of each class are spread over all parts."""
+    parts = np.full(len(classes), -1)
+    start = 0
+    for number in np.flatnonzero(np.bincount(classes) > 1):
+        own = np.unique(groups[classes == number])
+        own = rng.permutation(own[parts[own] < 0])
+        parts[own] = (start + np.arange(len(own))) % most
+        start += len(own)
+    return parts
 
 
 def threshold_of(similarity: Array, known: Array, keep: float) -> float:

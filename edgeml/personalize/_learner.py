@@ -21,6 +21,7 @@ from edgeml.personalize._choose import choose
 from edgeml.personalize._collect import Collection
 from edgeml.personalize._fit import Fitted, Job, counts_of, fit, fit_apart
 from edgeml.personalize._head import UNKNOWN
+from edgeml.personalize._recordings import held_together, recordings_of
 from edgeml.personalize._seen import Seen
 from edgeml.personalize._store import Example, Store, Version, check_label, matrix
 from edgeml.streams import Sample, Stage
@@ -112,7 +113,7 @@ class Learner(Stage):
         except StoreError:
             if not reembed:
                 raise
-            there = [e.id for e in self.store.examples()]
+            there = self.store.numbers()
             raws = ((i, self.store.raw(i)) for i in there)
             rows = {i: self.backbone(_loaded(raw)) for i, raw in raws if raw is not None}
             self.store.reembed(*own, rows)
@@ -284,6 +285,7 @@ class Learner(Stage):
         return Job(
             self.method, matrix(examples), [e.label for e in examples],
             None if weights is None else [weights(e) for e in examples], self.keep,
+            held_together(examples, recordings_of(examples)),
             {"edgeml.backbone": self.backbone.key}, self.backbone.blocks,
         )  # fmt: skip
 
@@ -395,16 +397,21 @@ class Learner(Stage):
         session, names = self._head
         if samples is None:
             held = current[2].get("held_out", {})
-            own = [e for e in self.store.examples() if held.get(str(e.id)) is not None]
-            labels = [e.label for e in own]
-            subjects = [e.subject for e in own]
-            numbers = [names.index(held[str(e.id)]) for e in own]
+            said = {int(i): label for i, label in held.items() if label is not None}
+            own = self.store.described(said)
+            labels, subjects = [label for _, label, _ in own], [who for _, _, who in own]
+            numbers = [names.index(said[i]) for i, _, _ in own]
             scores = np.eye(len(names), dtype=np.float32)[numbers]
         else:
-            rows = np.stack([self.backbone(sample) for sample in samples])
-            scores = session.run(None, {"features": rows})[0]
-        if labels is None or len(labels) != len(scores) or not len(scores):
-            raise DataError("expected as many labels as samples, and at least one")
+            each = ({"features": self.backbone(sample)[None]} for sample in samples)
+            rows = [session.run(None, features)[0] for features in each]
+            scores = np.concatenate(rows) if rows else np.empty((0, len(names)), np.float32)
+        if not len(scores):
+            raise DataError("there is nothing to judge by: pass samples and labels, or teach two "
+                            "examples of each class and more")  # fmt: skip
+        if labels is None or len(labels) != len(scores):
+            raise DataError(f"expected a label for each of {len(scores)} samples; received "
+                            f"{0 if labels is None else len(labels)}")  # fmt: skip
         y = np.array([names.index(name) if name in names else len(names) - 1 for name in labels])
         several = subjects is not None and len(set(subjects)) > 1
         return evaluate(

@@ -9,7 +9,7 @@ import logging
 import random
 import time
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -274,6 +274,17 @@ class Store:
                 "LIMIT ?", name, share)]  # fmt: skip
         return list(self._rows("WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id",
                                json.dumps(chosen)))  # fmt: skip
+
+    def numbers(self) -> list[int]:
+        """Return the numbers of all examples, oldest first."""
+        return [i for (i,) in self._db.all("SELECT id FROM examples ORDER BY id")]
+
+    def described(self, numbers: Iterable[int]) -> list[tuple[int, str, str]]:
+        """Return number, label and subject of those examples that are there, oldest first."""
+        return self._db.all(
+            "SELECT id, label, subject FROM examples WHERE id IN (SELECT value FROM json_each(?)) "
+            "ORDER BY id", json.dumps(list(numbers)),
+        )  # fmt: skip
 
     def newest(self, count: int) -> tuple[list[int], Array]:
         """Return numbers and features (examples, size) of the newest examples, oldest first."""

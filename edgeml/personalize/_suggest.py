@@ -183,7 +183,7 @@ class Suggestions(Stage):
         Args:
             count: How many at most.
         """
-        examples = self.learner.examples()
+        examples = self.learner._chosen()
         with self._lock:
             kept = list(self._kept)
         if not kept:
@@ -251,7 +251,7 @@ class _Edge:
         if said.get("method") not in _OWN_SPACE:  # its features are not those in the store
             return None
         labels = [label for label in head[1] if label != UNKNOWN]
-        examples = [e for e in learner.examples() if e.label in (*labels, UNKNOWN)]
+        examples = [e for e in learner._chosen() if e.label in (*labels, UNKNOWN)]
         numbers = {label: i for i, label in enumerate(labels)} | {UNKNOWN: len(labels)}
         y = np.array([numbers[e.label] for e in examples], int)
         threshold = float(said.get("threshold", -1.0))

@@ -20,9 +20,10 @@ def main() -> None:
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         task = json.loads(arrays["task"].tobytes())
         weights = arrays["weights"].tolist() if "weights" in arrays else None
+        groups = arrays.get("groups")
         blocks = arrays["blocks"].tobytes() if "blocks" in arrays else None
         job = Job(made(task["method"]), arrays["features"], arrays["labels"].tolist(), weights,
-                  task["keep"], task["metadata"], blocks)  # fmt: skip
+                  task["keep"], groups, task["metadata"], blocks)  # fmt: skip
     resource.setrlimit(resource.RLIMIT_DATA, (task["memory"], task["memory"]))
     try:
         answer = packed(fit(job, task["rest"]))

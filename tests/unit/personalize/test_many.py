@@ -12,7 +12,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from edgeml.errors import ConfigError, StoreError
+from edgeml.errors import ConfigError, DataError, StoreError
 from edgeml.personalize import KNN, Backbone, Candidate, Learner, Store, TrainReport
 from edgeml.personalize._seen import Seen
 
@@ -232,3 +232,27 @@ def test_examples_are_added_while_it_trains(backbone, store):
         assert learner.counts() == {"a": 6, "b": 6, "c": added}
         assert candidate.report.counts.items() >= {"a": 6, "b": 6}.items()
         learner.accept(candidate)
+
+
+def test_judging_by_its_own_examples_reads_none_of_their_features(store, backbone, monkeypatch):
+    filled(store, {"a": 6, "b": 6})
+    learner = Learner(backbone, store=store, method="nearest-mean")
+    learner.accept(learner.train())
+    filled(store, {"a": 20})
+
+    def refused(*arguments, **options):
+        raise AssertionError("all examples were read")
+
+    monkeypatch.setattr(store, "_rows", refused)
+    assert learner.evaluate().metrics["accuracy"].value == 1.0
+
+
+def test_nothing_to_judge_by(store, backbone):
+    filled(store, {"a": 1, "b": 1})
+    learner = Learner(backbone, store=store)
+    learner.accept(learner.train())
+    for samples in (None, []):
+        with pytest.raises(DataError, match="nothing to judge by"):
+            learner.evaluate(samples, [])
+    with pytest.raises(DataError, match="a label for each of 1 samples; received 0"):
+        learner.evaluate([np.random.default_rng(0).normal(size=(100, 6))])
