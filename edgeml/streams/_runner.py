@@ -11,16 +11,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from edgeml.streams._calls import as_open_failure
 from edgeml.streams._counters import Counters, Histogram, SourceCounters, add_to, describe
 from edgeml.streams._edge import Edge, Token
 from edgeml.streams._ending import PATIENCE
 from edgeml.streams._lag import LagGuard
 from edgeml.streams._nodes import Node, SourceNode
+from edgeml.streams._opening import open_all
 from edgeml.streams._sample import Clock
 from edgeml.streams._source import SourceState
 from edgeml.streams._stage import Stage, StageState
-from edgeml.streams._workers import Workers
 
 if TYPE_CHECKING:
     from edgeml.streams._pipeline import Pipeline
@@ -80,6 +79,7 @@ class Runner:
         self._group: asyncio.TaskGroup | None = None
         self._over: asyncio.Future[None] | None = None
         self._told: set[tuple[str, str]] = set()
+        self._half_open: list[Any] = []  # steps that a thread opens yet, which then closes them
 
     @property
     def is_running(self) -> bool:
@@ -233,13 +233,7 @@ class Runner:
         for step in steps:
             if isinstance(step, Stage):
                 step._listener = self._stage_listener(step, asyncio.get_running_loop())
-        async with _OpeningThreads(len(steps)) as threads:
-            opened = await asyncio.gather(
-                *(_open(step, threads) for step in steps), return_exceptions=True
-            )
-        for error in opened:
-            if isinstance(error, BaseException):
-                raise error
+        await open_all(steps, self._half_open)
 
     def _stage_listener(
         self, stage: Stage, loop: asyncio.AbstractEventLoop
@@ -255,6 +249,8 @@ class Runner:
 
     async def close_step(self, step: Any) -> None:
         """Close one stage or sink; an error is logged, since nobody waits for it."""
+        if any(step is other for other in self._half_open):
+            return
         try:
             closing = step.aclose()
             if inspect.isawaitable(closing):
@@ -286,38 +282,3 @@ class Runner:
             with contextlib.suppress(ValueError):
                 node.outlet.edges.remove(edge)
         edge.close()
-
-
-class _OpeningThreads:
-    """Threads for sync `open` methods, gone when all are done."""
-
-    def __init__(self, n: int) -> None:
-        self.workers = Workers(max(n, 1), "edgeml-open")
-
-    async def __aenter__(self) -> Workers:
-        return self.workers
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        await self.workers.aclose(1.0)
-
-
-async def _open(step: Any, threads: Workers) -> None:
-    opener = step.open
-    try:
-        if inspect.iscoroutinefunction(opener):
-            await opener()
-        elif getattr(type(step), "open", None) is not _plain_open():
-            result = await threads.submit(opener)
-            if inspect.isawaitable(result):
-                await result
-    except Exception as error:
-        failure = as_open_failure(step, error)
-        if failure is error:
-            raise
-        raise failure from error
-
-
-def _plain_open() -> Any:
-    from edgeml.streams._stage import Stage
-
-    return Stage.open

@@ -472,6 +472,46 @@ async def test_a_listener_that_hangs_does_not_keep_a_cancelled_pipeline(monkeypa
     assert "a listener has not returned within 0.05 s" in caplog.text
 
 
+@pytest.mark.parametrize("how", ["run", "swap"])
+async def test_a_stage_that_is_half_open_is_closed_by_the_thread_that_opens_it(
+    until, monkeypatch, how
+):
+    """Not by the loop, which would wait for it: it may hang, as a download does."""
+    monkeypatch.setattr("edgeml.streams._opening._PATIENCE", 0.01)
+    opening, go, events = threading.Event(), threading.Event(), []
+
+    class Slow(Stage):
+        def open(self):
+            opening.set()
+            go.wait()
+            events.append("opened")
+
+        def aclose(self):
+            events.append("closed")
+
+    async def forever():
+        yield 1
+        await asyncio.Event().wait()
+
+    first = Slow() if how == "run" else stage(name="first")(lambda item: item)
+    pipeline = Source.of(forever()) | first
+    running = asyncio.create_task(pipeline.run())
+    if how == "swap":
+        await pipeline.once("result")
+        swapping = asyncio.create_task(pipeline.swap("first", Slow()))
+        await until(opening.is_set)
+        swapping.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await swapping
+    await until(opening.is_set)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(running, 20)
+    assert events == []
+    go.set()
+    await until(lambda: events == ["opened", "closed"])
+
+
 async def test_async_calls_have_returned_before_their_stage_is_closed():
     events, both = [], asyncio.Event()
 
