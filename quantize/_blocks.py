@@ -95,7 +95,8 @@ def _weighted(index: Index, node: Any) -> Block | None:
         return None
     if node.op_type != "MatMul" and not constant:
         return None
-    if any(len(index.shape(name) or ()) < 2 for name in constant):
+    shapes = [index.shape(name) or () for name in constant]
+    if any(len(shape) < 2 or 0 in shape for shape in shapes):
         return None
     if node.op_type == "Gemm" and not _plain_gemm(index, node):
         return None

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import logging
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from graphlib import TopologicalSorter
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edgeml._require import require
 from edgeml.errors import OptimizeError
-from edgeml.quantize._index import all_nodes, reads
-from edgeml.quantize._model import Model, load, save
+from edgeml.quantize._index import Index, all_nodes
+from edgeml.quantize._model import Model, load, unused
+from edgeml.quantize._tool import made_by_tool
 from edgeml.quantize._weight_only import quantize_weights
 
 _DYNAMIC = ("Attention", "Gemm", "LSTM", "MatMul")
@@ -72,49 +69,14 @@ def dynamic_int8(model: Model) -> Model | None:
     """
     if not any(node.op_type in _DYNAMIC for node in all_nodes(model.graph)):
         return None
-    onnx = require("onnx", extra="optimize", purpose="edgeml.quantize")
-    tool = require("onnxruntime.quantization", extra="optimize", purpose="edgeml.quantize")
-    with tempfile.TemporaryDirectory(prefix="edgeml-") as folder:
-        source, target = Path(folder) / "float.onnx", Path(folder) / "dynamic.onnx"
-        save(model, source)
-        level = logging.getLogger().level
-        logging.getLogger().setLevel(logging.ERROR)  # the tool warns on the root logger
-        try:
-            tool.quantize_dynamic(
-                str(source), str(target), weight_type=tool.QuantType.QInt8, per_channel=True,
-                op_types_to_quantize=list(_DYNAMIC),
-                extra_options={"EnableSubgraph": True, "MatMulConstBOnly": True},
-            )  # fmt: skip
-        finally:
-            logging.getLogger().setLevel(level)
-        found = onnx.load(str(target))
-    del found.metadata_props[:]
-    found.metadata_props.extend(model.metadata_props)
-    _mend(found)
-    return found
-
-
-def _mend(model: Model) -> None:
-    """Sort the bodies of If, Loop and Scan, and import what they use: the tool leaves both out."""
-    onnx = require("onnx", extra="optimize", purpose="edgeml.quantize")
-    imported = {entry.domain or "ai.onnx" for entry in model.opset_import}
-    used = {node.domain or "ai.onnx" for node in all_nodes(model.graph)}
-    model.opset_import.extend(onnx.helper.make_opsetid(name, 1) for name in used - imported)
-    _sort(model.graph)
-
-
-def _sort(graph: Any) -> None:
-    made_by = {name: i for i, node in enumerate(graph.node) for name in node.output if name}
-    order = TopologicalSorter(
-        {i: {made_by[n] for n in reads(node) if n in made_by} for i, node in enumerate(graph.node)}
-    )
-    nodes = [graph.node[i] for i in order.static_order()]
-    for node in nodes:
-        for inner in node.attribute:
-            if inner.HasField("g"):
-                _sort(inner.g)
-    del graph.node[:]
-    graph.node.extend(nodes)
+    return made_by_tool(
+        model,
+        lambda tool, source, target: tool.quantize_dynamic(
+            source, target, weight_type=tool.QuantType.QInt8, per_channel=True,
+            op_types_to_quantize=list(_DYNAMIC),
+            extra_options={"EnableSubgraph": True, "MatMulConstBOnly": True},
+        ),
+    )  # fmt: skip
 
 
 def half_storage(model: Model) -> Model | None:
@@ -125,6 +87,7 @@ def half_storage(model: Model) -> Model | None:
     """
     onnx = require("onnx", extra="optimize", purpose="edgeml.quantize")
     found = load(model)
+    taken = Index(found).names
     kept, casts = [], []
     for tensor in found.graph.initializer:
         values = onnx.numpy_helper.to_array(tensor)
@@ -132,7 +95,7 @@ def half_storage(model: Model) -> Model | None:
         if small or np.abs(values).max(initial=0.0) > np.finfo(np.float16).max:
             kept.append(tensor)
             continue
-        name = f"{tensor.name}/float16"
+        name = unused(f"{tensor.name}/float16", taken)
         kept.append(onnx.numpy_helper.from_array(values.astype(np.float16), name))
         casts.append(
             onnx.helper.make_node(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edgeml.errors import ModelFormatError
 from edgeml.graph import from_onnx
 from edgeml.quantize._index import Index
-from edgeml.quantize._model import Model
+from edgeml.quantize._model import Model, opset_of
 
 Labels = NDArray[np.int64]
 BATCH = 2
@@ -81,9 +81,7 @@ class Channels:
     def __init__(self, model: Model, rules: Mapping[str, Rule]) -> None:
         self._rules = rules
         self.index = Index(model)
-        self.opset = max(
-            (e.version for e in model.opset_import if e.domain in ("", "ai.onnx")), default=0
-        )
+        self.opset = opset_of(model)
         self.layers: dict[str, Layer] = {}
         self.left: dict[str, str] = {}
         """Why layers cannot be pruned, by name."""
@@ -235,7 +233,7 @@ class Channels:
                 self.freeze(share.labels, f"{share.name!r} is read by other nodes, too")
         for name, layer in self.layers.items():
             reasons = [self.reason(root) for root in self.roots(layer.labels)]
-            if all(reasons):
+            if reasons and all(reasons):
                 self.left[name] = reasons[0]
 
 

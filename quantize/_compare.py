@@ -11,7 +11,7 @@ from edgeml.errors import OptimizeError
 from edgeml.evaluation import Estimate, evaluate, score_difference
 from edgeml.quantize._judge import Judge
 from edgeml.quantize._measure import side_by_side
-from edgeml.quantize._model import Model, load
+from edgeml.quantize._model import Model, read
 from edgeml.quantize._samples import input_names, samples_of
 from edgeml.quantize._session import open_model
 
@@ -130,4 +130,4 @@ def load_any(model: Model | str | os.PathLike[str]) -> Model:
     """Return a model from a path, ``edgeml:NAME``, a URL or memory."""
     from edgeml.runtime._load import resolve
 
-    return load(resolve(model) if isinstance(model, (str, os.PathLike)) else model)
+    return read(resolve(model) if isinstance(model, (str, os.PathLike)) else model)

@@ -76,7 +76,7 @@ def equalize(model: Model | str | os.PathLike[str]) -> Model:
             break
     changed = load(proto)
     for name, array in values.items():
-        set_constant(changed, name, array.astype(np.float32))
+        set_constant(changed, name, array.astype(constant(proto, name).dtype))
     found = difference(proto, changed)
     if found is not None and not found <= _TOLERANCE:
         raise ModelFormatError(f"equalizing would change outputs by {found:.2g} of the largest")

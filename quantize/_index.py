@@ -88,6 +88,15 @@ class Index:
         return found[0]
 
 
+def drop_unread(model: Model) -> None:
+    """Remove the initializers that no node, no body and no output reads."""
+    index = Index(model)
+    read = index.readers.keys() | index.captured | index.outputs
+    kept = [tensor for tensor in model.graph.initializer if tensor.name in read]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
+
+
 def attribute(node: Any, name: str, default: Any = None) -> Any:
     """Return a node's attribute as a Python value."""
     onnx = require("onnx", extra="optimize", purpose="edgeml.quantize")

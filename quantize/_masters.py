@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edgeml._require import require
 from edgeml.errors import ModelFormatError
 from edgeml.quantize._blocks import PASSING
-from edgeml.quantize._index import Index, attribute
+from edgeml.quantize._index import Index, attribute, drop_unread
 from edgeml.quantize._matched import scales_of, stored
 from edgeml.quantize._model import Model, set_constant
 
@@ -87,10 +87,7 @@ def with_masters(quantized: Model, *, learned: bool) -> Masters:
     if learned:
         _learn_scales(found, index)
     del model.graph.value_info[:]
-    read = {name for node in model.graph.node for name in node.input} | index.captured
-    kept = [t for t in model.graph.initializer if t.name in read | index.outputs]
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(kept)
+    drop_unread(model)
     return found
 
 

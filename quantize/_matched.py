@@ -14,6 +14,7 @@ from edgeml.errors import InputError, ModelFormatError
 from edgeml.quantize._index import Index
 from edgeml.quantize._model import Model
 from edgeml.quantize._session import open_model
+from edgeml.runtime._errors import translated
 
 Array = NDArray[Any]
 Batches = Iterable[Mapping[str, Array]]
@@ -127,7 +128,8 @@ class Tap:
                 raise InputError(f"batch {number}: {name!r} holds NaN or infinity", name=name)
         found = {name: np.asarray(batch[name]) for name in self._given}
         if self._session is not None:
-            made = self._session.run(self._made, dict(batch))
+            with translated(f"batch {number}"):
+                made = self._session.run(self._made, dict(batch))
             found |= dict(zip(self._made, made, strict=True))
         return found
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgeml.errors import ModelFormatError
-from edgeml.quantize._model import Model, load
+from edgeml.quantize._model import Model, read
 
 _PREFIX = "edgeml."
 _SCHEMA = "1"
@@ -38,7 +38,7 @@ def set_metadata(model: Model | str | os.PathLike[str], values: Mapping[str, Any
         >>> get_metadata(model)["labels"]
         ['cat', 'dog']
     """
-    model = load(model)
+    model = read(model)
     entries = {entry.key: entry.value for entry in model.metadata_props}
     for key, value in {"schema": _SCHEMA, **values}.items():
         if value is None:
@@ -77,7 +77,7 @@ def get_metadata(model: Model | str | os.PathLike[str]) -> dict[str, Any]:
         '1'
     """
     found: dict[str, Any] = {}
-    for entry in load(model).metadata_props:
+    for entry in read(model).metadata_props:
         if not entry.key.startswith(_PREFIX):
             continue
         try:

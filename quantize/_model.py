@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ LARGEST = 2**31 - 1
 """Bytes that one ONNX file may have, weights included."""
 
 
-def load(model: Model | str | os.PathLike[str]) -> Model:
+def read(model: Model | str | os.PathLike[str]) -> Model:
     """Read a model file, or copy a model that is already in memory.
 
     Args:
@@ -28,26 +29,102 @@ def load(model: Model | str | os.PathLike[str]) -> Model:
 
     Raises:
         ModelNotFound: there is no file at the path.
-        ModelFormatError: the file is not an ONNX model, its weights lie outside its folder, or it
+        ModelFormatError: it is not a valid ONNX model, its weights lie outside its folder, or it
             is over 2 GB.
     """
     onnx = require("onnx", extra="optimize", purpose="edgeml.quantize")
     if not isinstance(model, (str, os.PathLike)):
         copy = onnx.ModelProto()
         copy.CopyFrom(model)
-        return copy
+        return _checked(copy)
     path = Path(model)
     if not path.is_file():
         raise ModelNotFound(f"no model file at {path}", path=str(path))
     _check_file(path)
     try:
-        read = onnx.load(str(path))
-        onnx.checker.check_model(read)
+        return _checked(onnx.load(str(path)))
     except Exception as error:  # protobuf and onnx each raise classes of their own here
+        said = str(error).removeprefix("the model is not valid: ")
         raise ModelFormatError(
-            f"{path} is not a valid ONNX model: {error}", path=str(path)
+            f"{path} is not a valid ONNX model: {said}", path=str(path)
         ) from error
-    return read
+
+
+def _checked(model: Model) -> Model:
+    """Return a valid model; shapes of outputs, which some exporters leave out, are worked out."""
+    onnx = require("onnx", extra="optimize", purpose="edgeml.quantize")
+    kinds = [info.type.tensor_type for info in model.graph.output]
+    if any(kind.elem_type and not kind.HasField("shape") for kind in kinds):
+        model = onnx.shape_inference.infer_shapes(model)
+    check(model)
+    return model
+
+
+def load(model: Model | str | os.PathLike[str]) -> Model:
+    """Read a model as passes want it: what is not said in each file is made plain.
+
+    1. Each node has a name of its own, by which it is found again in what became of the model.
+    2. Weights that are listed among the inputs, too, as old files must and some exporters do, are
+       constants: they are no longer inputs.
+
+    Args:
+        model: Path of an ``.onnx`` file, or an ``onnx.ModelProto``; it stays as it was.
+
+    Raises:
+        ModelNotFound: there is no file at the path.
+        ModelFormatError: as `read`, or the weights are sparse.
+    """
+    found = read(model)
+    graph = found.graph
+    if graph.sparse_initializer:
+        names = ", ".join(repr(t.values.name) for t in graph.sparse_initializer)
+        raise ModelFormatError(f"the weights {names} are sparse: save the model with dense ones")
+    if replaceable(found):
+        weights = {tensor.name for tensor in graph.initializer}
+        inputs = [info for info in graph.input if info.name not in weights]
+        del graph.input[:]
+        graph.input.extend(inputs)
+        found.ir_version = max(found.ir_version, 4)  # the first that may leave them out
+    name_nodes(graph)
+    return found
+
+
+def opset_of(model: Model) -> int:
+    """Return the version of ONNX's own operators that a model uses; 0 when it uses none."""
+    versions = (e.version for e in model.opset_import if e.domain in ("", "ai.onnx"))
+    return max(versions, default=0)
+
+
+def replaceable(model: Model) -> list[str]:
+    """Return the weights that are inputs, too: whoever runs the model may give others."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    return [info.name for info in model.graph.input if info.name in weights]
+
+
+def name_nodes(graph: Any) -> None:
+    """Give each node of a graph a name of its own; those that have one keep it."""
+    names = {node.name for node in graph.node}
+    seen: set[str] = set()
+    for place, node in enumerate(graph.node):
+        if not node.name or node.name in seen:
+            node.name = unused(f"{node.op_type}_node_{place}", names)
+            names.add(node.name)
+        seen.add(node.name)
+
+
+def unused(name: str, taken: Collection[str]) -> str:
+    """Return the name, or one like it that is not taken."""
+    while name in taken:
+        name += "_"
+    return name
+
+
+def describe(found: Model, original: Model) -> None:
+    """Give a model what another says of itself: metadata, version, and who made it."""
+    del found.metadata_props[:]
+    found.metadata_props.extend(original.metadata_props)
+    for name in ("doc_string", "domain", "model_version", "producer_name", "producer_version"):
+        setattr(found, name, getattr(original, name))
 
 
 def _check_file(path: Path) -> None:

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 from edgeml._version import __version__
 from edgeml.errors import ModelFormatError, OptimizeError
-from edgeml.platform import replacing
 from edgeml.quantize._compare import load_any
 from edgeml.quantize._elsewhere import Elsewhere
 from edgeml.quantize._examine import FEW, Examination
 from edgeml.quantize._index import Index
 from edgeml.quantize._judge import Judge
-from edgeml.quantize._model import LARGEST, Model
+from edgeml.quantize._model import LARGEST, Model, opset_of, save
 from edgeml.quantize._prepare import is_quantized, prepare
+from edgeml.quantize._qdq import LEAST_OPSET
 from edgeml.quantize._report import Report
 from edgeml.quantize._samples import Samples, samples_of
 from edgeml.quantize._search import Found, Listener, Search, Wanted
@@ -64,10 +64,13 @@ class Result:
         return self.report.verdict
 
     def save(self, path: str | os.PathLike[str], *, report: bool = True) -> None:
-        """Write the model, and beside it the report as .html and .json."""
+        """Write the model, and beside it the report as .html and .json.
+
+        Raises:
+            OSError: the folder cannot be written to; what was there before is untouched.
+        """
         target = Path(path)
-        with replacing(target) as file:
-            file.write(self.model.SerializeToString())
+        save(self.model, target)
         if report:
             self.report.save(target.with_suffix(".html"))
             self.report.save(target.with_suffix(".json"))
@@ -215,7 +218,7 @@ def _optimize(
             elsewhere=options.elsewhere,
         )  # fmt: skip
         found = search.run()
-    notes += _open_shapes(prepared, target) + _left_float(prepared, target)
+    notes += _too_old(prepared) + _open_shapes(prepared, target) + _left_float(prepared, target)
     examination = Examination(
         original, prepared, judge, parts, target, options.wanted, found, search,
         seed=options.seed, notes=notes,
@@ -227,6 +230,14 @@ def _optimize(
     except KeyboardInterrupt:
         found.interrupted, found.why = True, "stopped by the user"
         return Result(*examination.result())
+
+
+def _too_old(model: Model) -> list[str]:
+    """Return why no layers are in 8 bits when the operators are those of an old opset."""
+    version = opset_of(model)
+    if version >= LEAST_OPSET:
+        return []
+    return [f"layers in 8 bits want opset {LEAST_OPSET} or newer, and it has {version}: all float"]
 
 
 def _open_shapes(model: Model, target: Target) -> list[str]:

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeml._require import require
-from edgeml.errors import OptimizeError
+from edgeml.errors import ModelFormatError, OptimizeError
 from edgeml.quantize._index import all_nodes
-from edgeml.quantize._model import Model, load
+from edgeml.quantize._model import Model, describe, load, opset_of, replaceable
 from edgeml.quantize._quality import outputs_of, relative_error
 from edgeml.quantize._session import open_model
 from edgeml.quantize._simplify import simplify
@@ -55,7 +55,9 @@ def prepare(
         feeds: A few real inputs, for the comparison after each pass.
         on_note: Called with what was left out and why.
     """
-    found = model
+    found = load(model)
+    if (names := replaceable(model)) and model.ir_version > 3:  # before, all weights were
+        on_note(f"inputs that have a value of their own become constants: {', '.join(names)}")
     for name, step in (("opset", raise_opset), ("cleanup", simplify)):
         try:
             changed = step(found)
@@ -67,19 +69,34 @@ def prepare(
 
 
 def raise_opset(model: Model, opset: int = OPSET) -> Model:
-    """Return the model at opset 17 (or another) or newer; a newer one stays as it is."""
+    """Return the model at opset 17 (or another) or newer; a newer one stays as it is.
+
+    Raises:
+        ModelFormatError: it holds something of which no newer form is known.
+    """
     onnx = require("onnx", extra="optimize", purpose="edgeml.quantize")
     found = load(model)
-    version = max((e.version for e in found.opset_import if e.domain in ("", "ai.onnx")), default=0)
+    version = opset_of(found)
     if version >= opset:
         return found
-    from onnx import version_converter
+    from onnx import inliner, version_converter
 
-    metadata = list(found.metadata_props)
-    raised = version_converter.convert_version(found, opset)
+    if version < 9 and any(node.op_type == "Scan" for node in all_nodes(found.graph)):
+        raise ModelFormatError(
+            f"the model has opset {version}, whose Scan has an axis for the batch that newer ones "
+            "do not have: export it again with opset 9 or newer"
+        )
+    if found.functions:  # the converter drops them
+        found = inliner.inline_local_functions(found)
+    try:
+        raised = version_converter.convert_version(found, opset)
+    except Exception as error:  # of its own class, or RuntimeError
+        raise ModelFormatError(
+            f"the model has opset {version}, which cannot be raised to {opset}: {error}; export it "
+            f"again with opset {opset} or newer"
+        ) from error
     raised.ir_version = max(raised.ir_version, 8 if opset < 21 else 10)
-    del raised.metadata_props[:]
-    raised.metadata_props.extend(metadata)
+    describe(raised, found)
     return onnx.shape_inference.infer_shapes(raised)
 
 

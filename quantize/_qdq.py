@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from edgeml._require import require
 from edgeml.quantize._blocks import Block
-from edgeml.quantize._index import Index, attribute
-from edgeml.quantize._model import Model
+from edgeml.quantize._index import Index, attribute, drop_unread
+from edgeml.quantize._model import Model, unused
 
 Array = NDArray[Any]
+LEAST_OPSET = 13
+"""The first in which channels have scales of their own."""
 _TAKEN = frozenset({"Conv", "ConvTranspose", "Gemm"})
 """What the runtime quantizes unasked behind DequantizeLinear."""
 
@@ -119,7 +121,7 @@ def write(model: Model, plan: Plan, rounded: Mapping[str, Array] | None = None) 
     reader, and the graph's outputs, see what the next kernel sees.
 
     Args:
-        model: Float model, each node with a name; it stays as it was.
+        model: Float model of opset 13 or newer, each node with a name; it stays as it was.
         plan: What to quantize.
         rounded: Integers of weights, where they are not simply the nearest.
     """
@@ -164,25 +166,14 @@ class _Writer:
         found.graph.node.extend(self._nodes)
         self._initializers(found)
         del found.graph.value_info[:]
-        self._opset(found)
         return found
 
     def _initializers(self, found: Model) -> None:
-        read = {name for node in self._nodes for name in node.input} | self._index.captured
-        read |= self._index.outputs
-        kept = [tensor for tensor in found.graph.initializer if tensor.name in read]
-        kept += [
+        found.graph.initializer.extend(
             self._onnx.numpy_helper.from_array(value.copy(order="C"), name)
             for name, value in self._constants.items()
-        ]
-        del found.graph.initializer[:]
-        found.graph.initializer.extend(kept)
-
-    def _opset(self, found: Model) -> None:
-        """Channels of their own came with opset 13."""
-        for entry in found.opset_import:
-            if entry.domain in ("", "ai.onnx") and entry.version < 13:
-                raise ValueError(f"opset {entry.version}: raise it to 13 first")
+        )
+        drop_unread(found)
 
     def _node(self, node: Any) -> None:
         copy = self._onnx.NodeProto()
@@ -266,10 +257,7 @@ class _Writer:
 
     def _name(self, name: str, what: str) -> str:
         """Return the name of something that belongs to a tensor, which the model has not yet."""
-        made = f"{name}_{what}"
-        while made in self._taken:
-            made += "_"
-        return made
+        return unused(f"{name}_{what}", self._taken)
 
     def _params(self, name: str, params: Params) -> tuple[str, str]:
         scale, zero = self._name(name, "scale"), self._name(name, "zero_point")

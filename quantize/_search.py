@@ -18,10 +18,10 @@ from edgeml.quantize._elsewhere import Elsewhere
 from edgeml.quantize._index import Index
 from edgeml.quantize._judge import Judge
 from edgeml.quantize._measure import Timing, side_by_side
-from edgeml.quantize._model import Model, check
+from edgeml.quantize._model import Model, check, opset_of
 from edgeml.quantize._plan import make_plan, ranges_by, tensors_of
 from edgeml.quantize._prepare import input_grid
-from edgeml.quantize._qdq import Params, Plan, write
+from edgeml.quantize._qdq import LEAST_OPSET, Params, Plan, write
 from edgeml.quantize._ranges import METHODS, Histogram
 from edgeml.quantize._rounding import round_weights
 from edgeml.quantize._samples import Indices, Samples
@@ -197,7 +197,8 @@ class Search:
     def _calibrate(self) -> None:
         self._blocks = find_blocks(self._index, self.target.kernels)
         tensors = tensors_of(self._index, self._blocks)
-        if not any(block.weights for block in self._blocks):
+        old = opset_of(self.prepared) < LEAST_OPSET
+        if old or not any(block.weights for block in self._blocks):
             self._blocks = []
             return
         feeds = self._counted(self.calibration, "calibrating")
@@ -293,7 +294,8 @@ class Search:
         if timings[fastest].ratio >= 1:
             self._weigh(forms[fastest])
             self.found.candidates.append(forms[fastest])
-            self._kept_float = forms[fastest].floating
+            if not forms[fastest].note:
+                self._kept_float = forms[fastest].floating
 
     def _rank(self, candidate: Candidate) -> None:
         try:
@@ -320,7 +322,12 @@ class Search:
         return min(near, key=lambda c: (_PREFERRED.index(c.recipe["ranges"]), gaps[c.name]))
 
     def _kept(self, candidate: Candidate, indices: Indices) -> dict[str, float]:
-        """Return a candidate's figures, from the store when an earlier run had it."""
+        """Return a valid candidate's figures, from the store when an earlier run had it.
+
+        Raises:
+            ModelError: the standard, or the runtime, does not take it.
+        """
+        check(candidate.model)
         key = f"{candidate.name}|{candidate.floating}|{len(indices)}"
         known = self.store.get(key)
         if known is None:
@@ -330,8 +337,12 @@ class Search:
         return dict(known)
 
     def _weigh(self, candidate: Candidate) -> None:
-        """Measure what a candidate loses on the search data."""
-        figures = self._kept(candidate, self.searching)
+        """Measure what a candidate loses on the search data; one that does not run says why."""
+        try:
+            figures = self._kept(candidate, self.searching)
+        except _BAD_FORM as error:
+            candidate.note = str(error)[:300]
+            return
         candidate.divergence = figures["divergence"]
         candidate.drop, candidate.likely_drop = figures["drop"], figures["likely_drop"]
         if candidate.drop <= self.wanted.max_drop:
@@ -401,20 +412,15 @@ class Search:
                 continue
             candidate = Candidate(name, self.original, {"form": name})
             try:
-                if (model := make(self.prepared)) is not None:
-                    check(model)
-            except Exception as error:  # the runtime's tool raises anything
-                candidate.note = f"cannot be made: {type(error).__name__}: {error}"[:300]
+                model = make(self.prepared)
+            except _BAD_FORM as error:
+                candidate.note = f"cannot be made: {error}"[:300]
                 self.found.candidates.append(candidate)
                 continue
-            if model is None:
-                continue
-            candidate.model = model
-            self.found.candidates.append(candidate)
-            try:
+            if model is not None:
+                candidate.model = model
+                self.found.candidates.append(candidate)
                 self._weigh(candidate)
-            except _BAD_FORM as error:
-                candidate.note = str(error)[:300]
 
     def _best_untimed(self) -> Candidate | None:
         passing = self._passing()

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from edgeml._require import require
-from edgeml.quantize._model import Model, constant, load, readers
+from edgeml.quantize._index import drop_unread
+from edgeml.quantize._model import Model, constant, describe, load, name_nodes, readers
 
 
 def simplify(model: Model | str | os.PathLike[str]) -> Model:
@@ -56,13 +57,13 @@ def simplify(model: Model | str | os.PathLike[str]) -> Model:
         )
         after = onnx.load(str(path))
     _fold_pool_padding(after)
-    _tidy(after)
+    name_nodes(after.graph)
+    drop_unread(after)
     used = {node.domain for node in after.graph.node} | {""}
     opsets = [opset for opset in after.opset_import if opset.domain in used]
     del after.opset_import[:]
     after.opset_import.extend(opsets)
-    del after.metadata_props[:]
-    after.metadata_props.extend(before.metadata_props)
+    describe(after, before)
     return onnx.shape_inference.infer_shapes(after)
 
 
@@ -88,17 +89,3 @@ def _fold_pool_padding(model: Model) -> None:
         pools[0].attribute.append(onnx.helper.make_attribute("pads", pads))
         pools[0].input[0] = pad.input[0]
         model.graph.node.remove(pad)
-
-
-def _tidy(model: Model) -> None:
-    taken: set[str] = set()
-    for index, node in enumerate(model.graph.node):
-        if not node.name or node.name in taken:
-            node.name = f"{node.op_type}_node_{index}"
-        taken.add(node.name)
-    # Bodies of If and Loop may read the outer graph's tensors.
-    if not any(a.HasField("g") for node in model.graph.node for a in node.attribute):
-        read = {tensor for node in model.graph.node for tensor in node.input}
-        kept = [t for t in model.graph.initializer if t.name in read]
-        del model.graph.initializer[:]
-        model.graph.initializer.extend(kept)

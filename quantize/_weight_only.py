@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,8 @@ from numpy.typing import NDArray
 
 from edgeml._require import require
 from edgeml.errors import OptimizeError
-from edgeml.quantize._index import Index, attribute
-from edgeml.quantize._model import Model, load
+from edgeml.quantize._index import Index, attribute, drop_unread
+from edgeml.quantize._model import Model, unused
 from edgeml.quantize._prepare import raise_opset
 
 Array = NDArray[Any]
@@ -52,10 +53,12 @@ def quantize_weights(
             f"expected bits of 4 or 8 and block of 16, 32, 64, 128 or 256, received {bits}, {block}"
         )
     onnx = require("onnx", extra="optimize", purpose="edgeml.quantize")
-    found = raise_opset(load(model), _OPSET)
+    found = raise_opset(model, _OPSET)
     index = Index(found)
+    taken = index.names | {node.name for node in index.nodes}
     nodes: list[Any] = []
-    added: dict[str, list[Any]] = {}
+    tensors: list[Any] = []
+    made: dict[tuple[str, bool], str] = {}
     for node in found.graph.node:
         source = node.input[1] if node.op_type in ("MatMul", "Gemm") else ""
         weights = index.constant(source) if _is_plain(node, index) else None
@@ -63,20 +66,26 @@ def quantize_weights(
             nodes.append(node)
             continue
         turned = node.op_type == "Gemm" and attribute(node, "transB", 0) == 1
-        name = f"{source}/dequantized" + ("/turned" if turned else "")
-        if name not in added:
-            added[name] = _tensors(source, weights.T if turned else weights, bits, block)
+        name = made.get((source, turned))
+        if name is None:
+            base = f"{source}/turned" if turned else source
+            name = made[source, turned] = unused(f"{base}/dequantized", taken)
+            kept = [unused(f"{base}/{what}{bits}", taken) for what in ("int", "scale")]
+            taken |= {name, *kept}
+            tensors += _tensors(kept, weights.T if turned else weights, bits, block)
             nodes.append(onnx.helper.make_node(
-                "DequantizeLinear", [t.name for t in added[name]], [name],
-                name=name, axis=0, block_size=block,
+                "DequantizeLinear", kept, [name], name=name, axis=0, block_size=block
             ))  # fmt: skip
-        nodes += _product(node, name)
-    if not added:
+        nodes += _product(node, name, taken)
+    if not made:
         raise OptimizeError(
             f"no MatMul or Gemm has constant float32 weights of {_SMALL} values or more: weights "
             "alone in integers are for matrices; take optimize or quantize_int8 for convolutions"
         )
-    _put(found, nodes, [tensor for tensors in added.values() for tensor in tensors])
+    del found.graph.node[:]
+    found.graph.node.extend(nodes)
+    found.graph.initializer.extend(tensors)
+    drop_unread(found)
     return found
 
 
@@ -91,7 +100,7 @@ def _is_plain(node: Any, index: Index) -> bool:
     )  # fmt: skip
 
 
-def _tensors(name: str, weights: Array, bits: int, block: int) -> list[Any]:
+def _tensors(names: Sequence[str], weights: Array, bits: int, block: int) -> list[Any]:
     """Return integers and scales of weights [inputs, outputs], blocks along the inputs."""
     onnx = require("onnx", extra="optimize", purpose="edgeml.quantize")
     inputs, outputs = weights.shape
@@ -100,38 +109,27 @@ def _tensors(name: str, weights: Array, bits: int, block: int) -> list[Any]:
     padded[:inputs] = weights
     blocks = padded.reshape(count, block, outputs)
     most = 2 ** (bits - 1) - 1
-    scale = np.abs(blocks).max(1) / most
-    scale[scale == 0] = 1.0
+    # Of zeros, too, it is small: the kernel multiplies what it rounds off with it.
+    scale = np.maximum(np.abs(blocks).max(1) / most, np.finfo(np.float32).tiny)
     integers = np.rint(blocks / scale[:, None]).reshape(padded.shape)[:inputs].astype(np.int8)
-    kept = f"{name}/int{bits}"
+    kept, scales = names
     if bits == 8:
         tensor = onnx.numpy_helper.from_array(integers, kept)
     else:
         kind = onnx.TensorProto.INT4
         tensor = onnx.helper.make_tensor(kept, kind, integers.shape, integers.ravel().tolist())
-    return [tensor, onnx.numpy_helper.from_array(scale.astype(np.float32), f"{name}/scale{bits}")]
+    return [tensor, onnx.numpy_helper.from_array(scale.astype(np.float32), scales)]
 
 
-def _product(node: Any, weights: str) -> list[Any]:
+def _product(node: Any, weights: str, taken: Collection[str]) -> list[Any]:
     """Return the node with other weights; a Gemm becomes a product and a sum."""
     onnx = require("onnx", extra="optimize", purpose="edgeml.quantize")
     with_bias = node.op_type == "Gemm" and len(node.input) > 2 and node.input[2]
-    between = f"{node.output[0]}/product" if with_bias else node.output[0]
+    between = unused(f"{node.output[0]}/product", taken) if with_bias else node.output[0]
     made = [onnx.helper.make_node("MatMul", [node.input[0], weights], [between], name=node.name)]
     if with_bias:
         made.append(onnx.helper.make_node(
-            "Add", [between, node.input[2]], [node.output[0]], name=f"{node.name}/bias"
+            "Add", [between, node.input[2]], [node.output[0]],
+            name=unused(f"{node.name}/bias", taken),
         ))  # fmt: skip
     return made
-
-
-def _put(model: Model, nodes: list[Any], tensors: list[Any]) -> None:
-    """Set the nodes and add tensors; weights that nobody reads any more go."""
-    graph = model.graph
-    del graph.node[:]
-    graph.node.extend(nodes)
-    index = Index(model)
-    kept = [t for t in graph.initializer if t.name in index.readers or t.name in index.captured
-            or t.name in index.outputs]  # fmt: skip
-    del graph.initializer[:]
-    graph.initializer.extend([*kept, *tensors])

@@ -337,12 +337,6 @@ def test_other_domains_and_kernels_are_left_alone(net):
     assert not find_blocks(Index(model), KERNELS)
 
 
-def test_old_opsets_are_named(net, quantize):
-    made = net(8, opset=12)
-    with pytest.raises(ValueError, match="opset 12: raise it to 13"):
-        quantize(made.model(made.gemm("x", 4, 8)), FLAT)
-
-
 def test_unknown_targets_show_the_nearest():
     with pytest.raises(OptimizeError, match="nearest: raspberry-pi-5") as caught:
         target_of("raspbery-pi5")
