@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeml.devices._board_files import text
+from edgeml.devices._board_files import paths, text
 
 _INTEL, _AMD, _NVIDIA = "0x8086", "0x1002", "0x10de"
 
@@ -50,27 +50,27 @@ def accelerators(root: Path) -> Iterator[Accelerator]:
     """Yield the accelerators, each once."""
     nvidia = False
     for pattern, kind, name, delegate, group in _NODES:
-        for node in sorted(root.glob(pattern)):
+        for node in paths(root, pattern):
             nvidia = nvidia or "NVIDIA" in name
             yield _made(root, kind, name, node, delegate, group)
-    for folder in sorted(root.glob("sys/class/drm/renderD*")):
+    for folder in paths(root, "sys/class/drm/renderD*"):
         vendor = text(folder / "device/vendor")
         name, delegate = _GPUS.get(vendor, (_driver(folder), ""))
         if not (vendor == _NVIDIA and nvidia):
             node = root / "dev/dri" / folder.name
             yield _made(root, "gpu", name, node, delegate, "render")
-    for folder in sorted(root.glob("sys/class/accel/accel*")):
+    for folder in paths(root, "sys/class/accel/accel*"):
         is_intel = text(folder / "device/vendor") == _INTEL
         name = "Intel NPU" if is_intel else f"NPU with driver {_driver(folder)}"
         node = root / "dev/accel" / folder.name
         yield _made(root, "npu", name, node, "openvino:npu" if is_intel else "", "render")
-    for folder in sorted(root.glob("sys/bus/platform/drivers/RKNPU/*.npu")):
+    for folder in paths(root, "sys/bus/platform/drivers/RKNPU/*.npu"):
         yield Accelerator("npu", "NPU of a Rockchip", _shown(root, folder), None)
 
 
 def _made(root: Path, kind: str, name: str, node: Path, delegate: str, group: str) -> Accelerator:
     problem = None
-    if not node.exists():
+    if not os.path.exists(node):
         problem = f"{_shown(root, node)} is missing: its driver is not loaded"
     elif not os.access(node, os.R_OK | os.W_OK):
         problem = (

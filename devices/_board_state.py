@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeml.devices._board_files import number, text
+from edgeml.devices._board_files import number, paths, text
 from edgeml.devices._sysfs import read_number
 from edgeml.devices._thermal import thermal_channels
 from edgeml.errors import DeviceError
@@ -46,8 +46,8 @@ class Clock:
 
 def clocks(root: Path) -> Iterator[Clock]:
     """Yield the clocks, in the order of the cores."""
-    folder = root / "sys/devices/system/cpu/cpufreq"
-    for policy in sorted(folder.glob("policy*"), key=lambda p: int(p.name[6:] or 0)):
+    policies = paths(root / "sys/devices/system/cpu/cpufreq", "policy*")
+    for policy in sorted(policies, key=lambda p: len(p.name)):  # policy10 after policy4
         now, top = number(policy / "scaling_cur_freq"), number(policy / "cpuinfo_max_freq")
         if now is None or top is None:
             continue
@@ -84,7 +84,7 @@ def throttles_at(root: Path) -> dict[str, float]:
         folder = channel.path.parent
         trips = [
             degrees / 1000
-            for kind in folder.glob("trip_point_*_type")
+            for kind in paths(folder, "trip_point_*_type")
             if text(kind) == "passive"
             and (degrees := number(kind.with_name(kind.name.replace("_type", "_temp"))))
             and degrees > 0  # a trip point that is off
@@ -104,11 +104,10 @@ def _firmware_limit(root: Path) -> float | None:
 
 def throttled(root: Path) -> Iterator[str]:
     """Yield why the board is slower now than it could be."""
-    folder = root / "sys/devices/platform"
-    for path in sorted(folder.glob("soc*/soc*firmware/get_throttled")):
+    for path in paths(root / "sys/devices/platform", "soc*/soc*firmware/get_throttled"):
         bits = number(path, 16) or 0
         yield from (words for bit, words in _THROTTLED.items() if bits >> bit & 1)
-    for folder in sorted(root.glob("sys/class/thermal/cooling_device*")):
+    for folder in paths(root, "sys/class/thermal/cooling_device*"):
         kind = text(folder / "type")
         # Fans are cooling devices, too, and slow nothing down.
         if "freq" in kind.lower() and (state := number(folder / "cur_state")):

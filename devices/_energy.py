@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
 
-from edgeml.devices._board_files import text
+from edgeml.devices._board_files import paths, text
 from edgeml.devices._energy_counters import Counter, Power, Rapl
 from edgeml.errors import DeviceError
 
@@ -138,27 +138,27 @@ def _find(root: Path) -> Counter:
 
 def _rapl_zones(folder: Path) -> Iterator[tuple[str, Path]]:
     """Yield packages with their memory; psys counts them again, cores are in them already."""
-    for zone in sorted(folder.glob("intel-rapl:*")):
+    for zone in paths(folder, "intel-rapl:*"):
         depth, name = zone.name.count(":"), text(zone / "name")
         if (depth == 1 and name.startswith("package")) or (depth == 2 and name == "dram"):
             yield name, zone
 
 
 def _hwmon_rails(folder: Path) -> Iterator[tuple[str, list[tuple[Path, float]]]]:
-    for chip in sorted(folder.glob("hwmon*")):
+    for chip in paths(folder, "hwmon*"):
         if text(chip / "name") != "ina3221":
             continue
-        for label in sorted(chip.glob("in[1-3]_label")):
+        for label in paths(chip, "in[1-3]_label"):
             volts = label.with_name(label.name.replace("label", "input"))
             amperes = chip / f"curr{label.name[2]}_input"
-            if volts.exists() and amperes.exists():  # mV and mA
+            if os.path.exists(volts) and os.path.exists(amperes):  # mV and mA
                 yield text(label), [(volts, 1e-3), (amperes, 1e-3)]
 
 
 def _iio_rails(folder: Path) -> Iterator[tuple[str, list[tuple[Path, float]]]]:
     """Yield the rails as JetPack 4 shows them."""
-    for chip in sorted(folder.glob("iio:device*")):
-        for name in sorted(chip.glob("rail_name_[0-2]")):
+    for chip in paths(folder, "iio:device*"):
+        for name in paths(chip, "rail_name_[0-2]"):
             power = chip / f"in_power{name.name[-1]}_input"
-            if power.exists():  # mW
+            if os.path.exists(power):  # mW
                 yield text(name), [(power, 1e-3)]

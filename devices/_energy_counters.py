@@ -79,7 +79,7 @@ class Power:
 
 
 def _check_permission(path: Path) -> None:
-    if path.exists() and not os.access(path, os.R_OK):
+    if os.path.exists(path) and not os.access(path, os.R_OK):
         raise DeviceError(
             f"no permission to read {path}, which only root may by default; sudo chmod a+r {path} "
             f"allows it until the next start",

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from edgeml.devices._board_files import paths
 from edgeml.devices._reading import Reading
 from edgeml.devices._sensor import Sensor
 from edgeml.devices._sysfs import Channel, measure, read_number, read_text
@@ -168,7 +169,7 @@ class Hwmon(_Sysfs):
 def thermal_channels(root: Path) -> list[Channel]:
     """Return one channel a thermal zone, named by its type."""
     channels = []
-    for folder in sorted(root.glob("thermal_zone*"), key=_by_number):
+    for folder in sorted(paths(root, "thermal_zone*"), key=_by_number):
         name = _text_or(folder / "type", folder.name)
         channels.append(Channel(name, folder / "temp", "°C", 1e-3))
     return _unique(channels)

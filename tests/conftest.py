@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,6 +48,22 @@ def free_port() -> Callable[[], int]:
                 return port
 
     return find
+
+
+@pytest.fixture
+def no_rights(tmp_path: Path) -> Iterator[Callable[[], None]]:
+    """Return what takes away the right to look into `tmp_path`, from root, too."""
+    was_root = os.geteuid() == 0
+
+    def take() -> None:
+        tmp_path.chmod(0)
+        if was_root:
+            os.seteuid(65534)  # nobody
+
+    yield take
+    if was_root:
+        os.seteuid(0)
+    tmp_path.chmod(0o700)
 
 
 @pytest.fixture

@@ -207,7 +207,7 @@ def _some(paths: list[str]) -> str:
 
 def _cache() -> Iterator[Finding]:
     folder = cache_dir()
-    there = next(p for p in (folder, *folder.parents) if p.exists())
+    there = next(p for p in (folder, *folder.parents) if os.path.exists(p))
     try:
         with tempfile.TemporaryFile(dir=there):
             pass

@@ -102,7 +102,7 @@ def check_right(path: Path, again: str) -> None:
         ConfigError: there is none.
     """
     there = path.parent
-    while not there.exists() and there != there.parent:
+    while not os.path.exists(there) and there != there.parent:
         there = there.parent
     if not os.access(there, os.W_OK | os.X_OK):
         raise ConfigError(

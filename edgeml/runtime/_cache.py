@@ -106,7 +106,7 @@ class Engine:
 
     def _manifest(self) -> dict[str, Any] | None:
         """Return the manifest of an engine that is whole and of today's versions."""
-        if not self.folder.exists():
+        if not os.path.exists(self.folder):  # nor when there is no right to see it
             return None
         try:
             manifest = json.loads((self.folder / _MANIFEST).read_text(encoding="utf-8"))
@@ -157,7 +157,7 @@ class Engine:
                 return
             os.rename(part, self.folder)
         except OSError as error:
-            if not self.folder.exists():
+            if not os.path.exists(self.folder):
                 log.warning("%s: its engine cannot be kept: %s", self.name, error.strerror)
             return
         _evict(self.folder)
@@ -167,7 +167,8 @@ class Engine:
         path = self.folder / _MANIFEST
         with contextlib.suppress(OSError):
             files = [file for file in _files(self.folder) if file != path]
-            if max(file.stat().st_mtime_ns for file in files) > path.stat().st_mtime_ns:
+            written = max((file.stat().st_mtime_ns for file in files), default=0)
+            if written > path.stat().st_mtime_ns:
                 _write(path, {**manifest, "files": _hashes(self.folder, files)})
             os.utime(path)
 

@@ -6,6 +6,7 @@ import asyncio
 import difflib
 import logging
 import os
+import stat
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -222,14 +223,17 @@ def _is_url(text: str) -> bool:
 
 
 def _local(text: str) -> Path:
-    file = Path(text).expanduser()
-    if file.is_file():
-        return file
-    if file.is_dir():
-        raise ModelFormatError(f"{text}: expected a model file, received a folder", path=text)
-    if file.exists():
-        raise ModelFormatError(f"{text}: expected a model file, received a device", path=text)
-    raise ModelNotFound(f"{text}: there is no such file", path=text)
+    file = Path(os.path.expanduser(text))
+    try:
+        mode = file.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        raise ModelNotFound(f"{text}: there is no such file", path=text) from None
+    except OSError as error:
+        raise ModelFormatError(f"{text}: cannot be read: {error.strerror}", path=text) from error
+    if not stat.S_ISREG(mode):
+        what = "folder" if stat.S_ISDIR(mode) else "device"
+        raise ModelFormatError(f"{text}: expected a model file, received a {what}", path=text)
+    return file
 
 
 def _shipped(name: str) -> Path:

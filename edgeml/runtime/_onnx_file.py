@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import mmap
+import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -73,14 +74,19 @@ def check_external(found: OnnxFile, path: Path, name: str) -> None:
     """
     folder = path.resolve().parent
     for location in sorted(found.external):
-        file = (folder / location).resolve()
+        try:
+            file = (folder / location).resolve()
+        except (ValueError, RuntimeError, OSError) as error:  # a NUL; links in a circle
+            raise ModelFormatError(
+                f"{name}: its weights are in {location!r}, which is no file: {error}", path=name
+            ) from error
         if PurePosixPath(location).is_absolute() or not file.is_relative_to(folder):
             raise ModelFormatError(
                 f"{name}: its weights are in {location!r}, which is outside the model's folder; "
                 f"that is refused. Save the model with its weights beside it",
                 path=name,
             )
-        if not file.is_file():
+        if not os.path.isfile(file):
             raise ModelFormatError(
                 f"{name}: its weights are in {location!r}, which is missing; put it into {folder}",
                 path=name,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,8 @@ def recall(file: Path, threads: int, name: str) -> Delegate | None:
         threads: Threads of one call.
         name: What the log calls the model.
     """
-    if not _folder().is_dir():
-        return None  # nothing was ever measured: no need to hash the file
+    if not os.path.isdir(_folder()):
+        return None  # nothing was ever measured by us: no need to hash the file
     try:
         document = json.loads(_path(file, threads).read_text(encoding="utf-8"))
         winner = Delegate(**document["winner"])

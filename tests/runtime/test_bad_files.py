@@ -48,12 +48,17 @@ def test_neither_file_nor_folder(tmp_path):
             edgeml.load(path)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read(bad):
-    path = bad(b"\x08\x09")
-    path.chmod(0)
+@pytest.mark.parametrize("folder", [".", "below"])
+def test_a_file_that_may_not_be_read(tmp_path, no_rights, folder):
+    no_rights()
     with pytest.raises(ModelFormatError, match="cannot be read: Permission denied"):
-        edgeml.load(path)
+        edgeml.load(tmp_path / folder / "model.onnx")
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "~nobody-of-this-name/model.onnx", "a\0b", ""])
+def test_a_name_that_no_file_has(name):
+    with pytest.raises(ModelError, match=r"no such file|name too long|received a folder"):
+        edgeml.load(name)
 
 
 @pytest.mark.parametrize("name", ["bad.onnx", "bad.tflite"])
@@ -219,6 +224,13 @@ def test_weights_elsewhere_are_refused(weights_in, tmp_path, location):
 def test_weights_that_are_missing(weights_in, tmp_path):
     with pytest.raises(ModelFormatError, match=r"'gone.bin', which is missing; put it into"):
         edgeml.load(weights_in("gone.bin"))
+
+
+@pytest.mark.parametrize("location", ["x" * 300, "a\0b", "circle"])
+def test_weights_in_what_is_no_file(weights_in, tmp_path, location):
+    (tmp_path / "circle").symlink_to("circle")
+    with pytest.raises(ModelFormatError, match=r"model\.onnx: its weights are in"):
+        edgeml.load(weights_in(location))
 
 
 def test_weights_in_a_subgraph_elsewhere_are_refused(tmp_path):

@@ -230,6 +230,26 @@ def test_a_cache_that_cannot_be_written_is_said(doubles, toaster, cache, caplog)
     assert "each load compiles it; set EDGEML_CACHE_DIR" in caplog.text
 
 
+def test_a_cache_that_may_not_be_read_is_said(toaster, caplog, no_rights):
+    def load_one():
+        edgeml.load("edgeml:activity_watch_int8.onnx", Delegate("toaster"), threads=1).close()
+
+    load_one()
+    assert not said(caplog)
+    no_rights()
+    load_one()
+    assert "each load compiles it; set EDGEML_CACHE_DIR" in caplog.text
+
+
+def test_an_engine_that_another_process_removes(doubles, toaster, cache):
+    load(doubles)
+    (folder,) = kept(cache)
+    engine = engines.Engine(folder, "doubles", {})
+    (folder / "toast.blob").unlink()
+    (folder / "engine.json").unlink()
+    engine._used({})  # between its being loaded and the note that it was
+
+
 def test_a_full_disk_is_said(doubles, toaster, cache, caplog, monkeypatch):
     def fsync(handle):
         raise OSError(28, "No space left on device")

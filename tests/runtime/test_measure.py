@@ -244,6 +244,15 @@ def test_a_cache_that_cannot_be_written_is_said(doubles, toaster, timed, cache, 
     assert "cannot be remembered" in caplog.text
 
 
+def test_a_cache_that_may_not_be_read_is_an_empty_one(cache, no_rights):
+    model = "edgeml:activity_watch_int8.onnx"
+    cache.mkdir()
+    edgeml.load(model).close()
+    no_rights()  # such as that of another user's home folder
+    with edgeml.load(model) as session:
+        assert session.delegate == "cpu"
+
+
 def test_measure_as_a_delegate(doubles, toaster, timed, caplog):
     toaster(Toaster)
     with edgeml.load(doubles, delegate="measure") as session:

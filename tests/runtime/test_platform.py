@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from edgeml.errors import ConfigError
 from edgeml.platform import cache_dir, cores, state_dir
 
 ALLOWED = len(os.sched_getaffinity(0))
@@ -78,3 +79,6 @@ def test_folders_follow_xdg_and_can_be_moved(monkeypatch, folder, own, xdg, fall
     assert folder() == Path("/xdg/edgeml")
     monkeypatch.setenv(own, "~/mine")
     assert folder() == Path("/home/user/mine")
+    monkeypatch.setenv(own, "~nobody-of-this-name/mine")
+    with pytest.raises(ConfigError, match=f"{own}=~nobody-of-this-name/mine: the home folder is n"):
+        folder()

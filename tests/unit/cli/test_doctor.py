@@ -89,3 +89,12 @@ def test_the_cache_folder_must_be_writable(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nothing")
     (finding,) = _checks._cache()
     assert finding.status == "warning"
+
+
+def test_a_cache_folder_that_may_not_be_looked_into(tmp_path, monkeypatch, no_rights) -> None:
+    monkeypatch.setenv("EDGEML_CACHE_DIR", str(tmp_path / "cache"))
+    no_rights()
+    (finding,) = _checks._cache()
+    assert (finding.status, finding.fix) == (
+        "warning", "set EDGEML_CACHE_DIR to a folder that can be written",
+    )  # fmt: skip

@@ -241,3 +241,31 @@ def test_a_machine_that_tells_nothing(tmp_path):
 
 def test_this_machine():
     assert board().memory > board().memory_available > 0
+
+
+def test_a_tree_that_may_not_be_read_is_an_empty_board(look, tmp_path, no_rights):
+    nothing = look({})
+    assert look({**LAPTOP, **ORIN, **PI_5}) != nothing
+    no_rights()
+    assert board(tmp_path) == nothing
+
+
+ODD = {
+    "a name": {POLICY.format("X") + "cpuinfo_max_freq": "1\n"},
+    "a number too large": {
+        **zone(0, "cpu", 50000),
+        "sys/class/thermal/thermal_zone0/trip_point_0_type": "passive\n",
+        "sys/class/thermal/thermal_zone0/trip_point_0_temp": "9" * 400,
+        POLICY.format(0) + "cpuinfo_max_freq": "9" * 400,
+        POLICY.format(0) + "scaling_cur_freq": "9" * 400,
+    },
+    "no text": dict.fromkeys([*LAPTOP, *ORIN, *PI_5], "\0\x01ü\ud7ff" * 9),
+    "nothing": dict.fromkeys([*LAPTOP, *ORIN, *PI_5], ""),
+}
+
+
+@pytest.mark.parametrize("files", ODD.values(), ids=ODD)
+def test_odd_files_are_no_error(look, files):
+    found = look(files)
+    assert (found.clocks, found.throttles_at, found.throttled) == ((), {}, ())
+    json.dumps(found.to_dict(), allow_nan=False)
