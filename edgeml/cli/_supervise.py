@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("edgeml.cli")
 
 GRACE = 10.0  # seconds that what is on its way may take to arrive after the sources were stopped
+_SOON = 3.0  # seconds until somebody who waits for the end is told why
 
 
 async def supervise(
@@ -82,7 +83,12 @@ async def _after(opened: asyncio.Event, seconds: float) -> None:
 
 async def _drain(app: App, running: asyncio.Task[None], grace: float) -> None:
     app.stop()
-    await asyncio.wait([running], timeout=grace)
+    await asyncio.wait([running], timeout=min(_SOON, grace))
+    if not running.done():
+        log.warning(
+            "waiting, %g s at most, for what is on its way; Ctrl-C again stops at once", grace
+        )
+        await asyncio.wait([running], timeout=max(0.0, grace - _SOON))
     if not running.done():
         log.warning("what was on its way did not arrive within %g s and is given up", grace)
         running.cancel()

@@ -57,6 +57,18 @@ def start(started: list[subprocess.Popen[str]], *arguments: str | Path) -> subpr
     return process
 
 
+def the_rest(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """Return what is left to read after a readline, which may have taken more than a line.
+
+    `communicate` would lose that.
+    """
+    assert process.stdout is not None
+    assert process.stderr is not None
+    read = process.stdout.read(), process.stderr.read()
+    process.wait(30)
+    return read
+
+
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=60
@@ -92,7 +104,7 @@ def test_a_signal_drains_and_prints_the_summary(app, started, number, status) ->
     assert process.stdout is not None
     first = process.stdout.readline()
     process.send_signal(number)
-    rest, errors = process.communicate(timeout=30)
+    rest, errors = the_rest(process)
     assert (process.returncode, errors) == (status, "")
     events, summary = check_lines(first + rest)
     assert summary["sources"]["watch"]["out"] == len(events)
@@ -103,7 +115,7 @@ def test_plain_lines_and_a_table_when_nothing_is_asked(app, started) -> None:
     assert process.stdout is not None
     first = process.stdout.readline()
     process.send_signal(signal.SIGINT)
-    rest, _ = process.communicate(timeout=30)
+    rest, _ = the_rest(process)
     assert "watch: ax " in first
     assert "P50 MS" in rest
     assert "watch delivers" in rest
@@ -127,7 +139,7 @@ def test_a_second_signal_stops_at_once(tmp_path, started) -> None:
     while "Ctrl-C again stops at once" not in process.stderr.readline():
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
-    rest, _ = process.communicate(timeout=30)
+    rest, _ = the_rest(process)
     assert process.returncode == 130
     assert json.loads(rest.splitlines()[-1])["type"] == "summary"
 

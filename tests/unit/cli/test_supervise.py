@@ -50,13 +50,17 @@ async def test_a_signal_ends_it_and_is_told(app, number) -> None:
     assert signal.getsignal(number) in (before, signal.default_int_handler, signal.SIG_DFL)
 
 
-async def test_what_does_not_drain_is_given_up(tmp_path, caplog, no_thread_left) -> None:
+async def test_what_does_not_drain_is_told_and_given_up(
+    tmp_path, monkeypatch, caplog, no_thread_left
+) -> None:
+    monkeypatch.setattr("edgeml.cli._supervise._SOON", 0.05)
     hang = "import asyncio\nasync def hang(sample):\n    await asyncio.Event().wait()\n"
     (tmp_path / "rules.py").write_text(hang)
     (tmp_path / "app.toml").write_text(APP + HANG)
     app = load_app(tmp_path / "app.toml")
     with caplog.at_level(logging.WARNING, "edgeml.cli"):
         assert await supervise(app, seconds=0.1, grace=0.1) is None
+    assert "waiting, 0.1 s at most, for what is on its way; Ctrl-C again" in caplog.text
     assert "did not arrive within 0.1 s and is given up" in caplog.text
     stats = app.stats()
     assert stats.stages["hang"].dropped == {"cancelled": 1}
