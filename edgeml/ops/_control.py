@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from edgeml.graph import Tensor, as_tensor
+from edgeml.graph import Tensor, as_tensor, emit
 from edgeml.graph._ir import held, with_vjp
 from edgeml.graph._tree import leaves
 
@@ -19,7 +19,7 @@ def stop_gradient(x: Any) -> Tensor:
         3.0
     """
     value = as_tensor(x)
-    return value.graph.node("StopGradient", [value], domain="edgeml").output
+    return emit("StopGradient", value, domain="edgeml")
 
 
 def custom_gradient(fn: Callable[..., Any]) -> Callable[..., Any]:

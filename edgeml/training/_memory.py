@@ -14,7 +14,7 @@ _VIEWS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "S
 # Operators that may write over an input of the same size that nobody needs any more.
 _IN_PLACE = frozenset(
     {"Add", "Sub", "Mul", "Div", "Relu", "Sigmoid", "Tanh", "Exp", "Neg", "Clip", "Sqrt",
-     "Sign", "Abs", "Log", "Softmax", "Sum", "Max", "Min"}
+     "HardSigmoid", "Sign", "Abs", "Log", "Softmax", "Sum", "Max", "Min"}
 )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from edgeml.graph._ir import Node, Tensor, emit
 from edgeml.graph._rules import lowering, no_grad, rule
 
 Grads = tuple[Tensor | None, ...]
+_STEEP = 3e38
 
 
 def masked(g: Tensor, chosen: Tensor) -> Tensor:
@@ -56,8 +57,12 @@ def identity(node: Node, g: Tensor) -> Grads:
 
 @rule("Relu")
 def relu(node: Node, g: Tensor) -> Grads:
-    # The output is never below 0; as a truth value it says where it is above.
-    return (masked(g, emit("Cast", node.output, to=to_elem_type(np.dtype(np.bool_)))),)
+    # The output is never below 0, so what has to be told is only where it is above.
+    if g.dtype != np.float32:
+        return (masked(g, emit("Cast", node.output, to=to_elem_type(np.dtype(np.bool_)))),)
+    # In one pass: 0 stays 0, and any normal number times the slope is cut at 1.
+    y = emit("StopGradient", node.output, domain="edgeml")
+    return (g * emit("HardSigmoid", y, alpha=_STEEP, beta=0.0),)
 
 
 @rule("Sigmoid")

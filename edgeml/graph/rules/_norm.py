@@ -30,7 +30,7 @@ def _shaped(x: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 def _stop(x: Tensor) -> Tensor:
-    return x.graph.node("StopGradient", [x], domain="edgeml").output
+    return emit("StopGradient", x, domain="edgeml")
 
 
 @lowering("BatchNormalization")

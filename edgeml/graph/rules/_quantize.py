@@ -116,7 +116,7 @@ def dequantize(node: Node, g: Tensor) -> Grads:
 def dynamic_quantize(node: Node) -> list[Tensor]:
     """Scale and zero point follow the values' range, and count as constants."""
     x = node.x
-    held = x.graph.node("StopGradient", [x], domain="edgeml").output
+    held = emit("StopGradient", x, domain="edgeml")
     high = emit("Max", emit("ReduceMax", held, keepdims=0), 0.0, like=x)
     low = emit("Min", emit("ReduceMin", held, keepdims=0), 0.0, like=x)
     scale = (high - low) * (1.0 / 255.0)
