@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="time to measure in all (default: 10)",
     )
     parser.add_argument(
-        "--threads", type=_counts, metavar="N[,N…]",
+        "--threads", type=_threads, metavar="N[,N…]",
         help="thread counts to compare (default: powers of two up to the cores)",
     )  # fmt: skip
     parser.add_argument(
@@ -222,6 +222,13 @@ def _counts(text: str) -> list[int]:
         counts = []
     if not counts or min(counts) < 1:
         raise argparse.ArgumentTypeError(f"{text!r}: expected counts such as 1,2,4")
+    return counts
+
+
+def _threads(text: str) -> list[int]:
+    counts = _counts(text)
+    if max(counts) > 1024:  # the runtime's own most: it would only be refused later
+        raise argparse.ArgumentTypeError(f"{text!r}: expected at most 1024 threads")
     return counts
 
 

@@ -30,6 +30,7 @@ PathLike = str | os.PathLike[str]
 
 SHIPPED = "edgeml:"
 CPU = Delegate("cpu")
+_MOST_THREADS = 1024
 
 
 @overload
@@ -85,6 +86,7 @@ def load(
         WorkerLost: isolated, and the worker did not survive the file.
         DownloadError: the URL cannot be fetched, or the hash is another.
         DelegateError: no delegate can be had.
+        ValueError: `threads` is not from 1 to 1024.
         MissingExtra: the runtime for this kind of model is not installed.
 
     Example:
@@ -95,8 +97,7 @@ def load(
         (1, 7)
     """
     entries = parse(delegate)
-    if threads is not None and threads < 1:
-        raise ValueError(f"threads must be at least 1, or None for all; received {threads}")
+    check_threads(threads)
     file = resolve(path, sha256)
     name = said(path)
     if not isolated:
@@ -114,6 +115,18 @@ def load(
     return load_isolated(
         Source.of(file, name, threads), _settled(entries, file, threads, name), guard
     )
+
+
+def check_threads(threads: int | None) -> None:
+    """Refuse a number of threads that no device has, which would take minutes to start.
+
+    Raises:
+        ValueError: it is one.
+    """
+    if threads is not None and not 1 <= threads <= _MOST_THREADS:
+        raise ValueError(
+            f"threads must be from 1 to {_MOST_THREADS}, or None for all; received {threads}"
+        )
 
 
 def open_file(file: Path, name: str, delegate: Sequence[Delegate], threads: int | None) -> Session:

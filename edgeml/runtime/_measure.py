@@ -133,6 +133,7 @@ def measure(
     Raises:
         ModelError: the model does not run on the CPU.
         DelegateError: an option of a delegate is wrong.
+        ValueError: `threads` or `seconds` is no such number.
 
     Example:
         >>> from edgeml.runtime import measure
@@ -140,8 +141,11 @@ def measure(
         >>> str(found.winner), found.rows[0].problem
         ('cpu', None)
     """
-    from edgeml.runtime._load import resolve, said
+    from edgeml.runtime._load import check_threads, resolve, said
 
+    check_threads(threads)
+    if not 0 < seconds < math.inf:
+        raise ValueError(f"seconds must be a positive number; received {seconds!r}")
     file, used = resolve(path), threads or cores()
     reference = _reference(file)
     candidates: list[_Candidate] = []

@@ -560,7 +560,7 @@ def test_placement_of_a_tflite_model():
 
 
 def test_threads_are_at_least_one(doubles):
-    with pytest.raises(ValueError, match="at least 1"):
+    with pytest.raises(ValueError, match="from 1 to 1024"):
         edgeml.load(doubles, threads=0)
     with edgeml.load(doubles, threads=1) as session:
         assert session.run(np.ones((1, 3), np.float32))["y"].tolist() == [[2, 2, 2]]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import json
 import logging
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -153,6 +154,14 @@ def test_what_cannot_be_had_is_a_row_with_the_reason(doubles, toaster, timed):
     found = measure(doubles, "toaster,tosater")
     assert [row.problem for row in found.rows][1] == "it is not plugged in"
     assert "did you mean toaster?" in found.rows[2].problem
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"threads": 0}, {"threads": 40_000}, {"seconds": 0}, {"seconds": math.nan}], ids=str
+)
+def test_what_would_never_end_is_refused(doubles, wrong):
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be"):
+        measure(doubles, **wrong)
 
 
 def test_what_fails_to_open_is_a_row_with_the_reason(doubles, toaster, timed):

@@ -43,8 +43,11 @@ def test_each_command_has_help_and_debug(command: str, capsys) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["nonsense"], ["bench"], ["devices", "--nonsense"], ["bench", "x", "--sec", "1"]],
-)
+    [
+        [], ["nonsense"], ["bench"], ["devices", "--nonsense"], ["bench", "x", "--sec", "1"],
+        ["bench", "x", "--threads", "1,40000"],
+    ],
+)  # fmt: skip
 def test_wrong_usage_is_status_2(arguments: list[str], capsys) -> None:
     assert main(arguments) == 2
 
