@@ -49,7 +49,7 @@ class Argument:
             return "true or false"
         if self.type == "text":
             return f"a text of {self.least:g} to {self.most:g} characters"
-        return f"{self.type}, {self.least:g} to {self.most:g}"
+        return f"{self.type}, {self.least:.16g} to {self.most:.16g}"
 
     def schema(self) -> dict[str, Any]:
         """Return it as a JSON Schema."""
@@ -128,7 +128,7 @@ def parse(payload: bytes) -> Command:
     given = said.get("id", "")
     name = given if isinstance(given, str) and len(given) <= MAX_ID else ""
     try:
-        return _checked(said)
+        return checked(said)
     except RecursionError:
         wrong = CommandError("expected a flat JSON object")
     except CommandError as refused:
@@ -141,7 +141,12 @@ def _refuse(constant: str) -> Any:
     raise ValueError(f"{constant} is no JSON")
 
 
-def _checked(said: Mapping[str, Any]) -> Command:
+def checked(said: Mapping[str, Any]) -> Command:
+    """Return the command of a JSON object.
+
+    Raises:
+        CommandError: it is not what `command_schema` describes.
+    """
     schema = said.get("schema")
     if schema != SCHEMA or isinstance(schema, bool):
         raise CommandError(f"schema: expected {SCHEMA}, received {_short(schema)}")

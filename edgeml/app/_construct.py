@@ -33,7 +33,7 @@ def construct(document: Document, table: SourceConfig | TaskConfig, **own: Any) 
     make = table.kind.load()
     if table.kind.cls == "python_stage":
         options["beside"] = document.path.parent.absolute()
-    elif table.kind.cls == "Personal":
+    elif table.kind.cls == "Personal" and options["store"]:
         options["store"] = str(document.path.parent.absolute() / options["store"])
     star = next((name for name, o in table.kind.options().items() if o.star), None)
     arguments = options.pop(star) if star is not None else ()

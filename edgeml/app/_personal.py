@@ -53,6 +53,9 @@ class Personal(Stage):
         threshold: Probability at which a word is told; None: 0.9. For words only.
         refractory: Seconds from one word to the same one again at least; None: 1. For words only.
         **options: As for `Stage`: name, concurrency, on_error, timeout.
+
+    Raises:
+        ValueError: an option is out of range, or the store is no folder.
     """
 
     def __init__(
@@ -65,6 +68,8 @@ class Personal(Stage):
         super().__init__(**options)
         from edgeml.personalize._tables import check_budget
 
+        if not store or chr(0) in store:
+            raise ValueError(f"{self.name}: store: expected a folder; received {store!r}")
         self.folder = Path(store)
         self.model = model
         self._backbone = {"features": features, "cut": cut, "delegate": delegate,

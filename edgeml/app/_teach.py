@@ -78,8 +78,8 @@ class Teacher:
         except TimeoutError:
             last = f"; the last sample was turned away: {reason}" if reason else ""
             raise DataError(
-                f"{len(kept)} of {count} examples of {label!r} came within {within:g} s, and are "
-                f"kept{last}"
+                f"{len(kept)} of {count} examples of {label!r} came within {within:g} s"
+                f"{', and are kept' if kept else ''}{last}"
             ) from None
         finally:
             if hasattr(stream, "aclose"):  # it may not have been begun

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import json
 import uuid
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from edgeml.personalize import Learner
 
 _PATIENCE = 300.0  # seconds that training in the app may take
+_FAREWELL = 2.0  # seconds to tell the app that nobody waits any more
 
 
 class Taught:
@@ -64,12 +66,11 @@ class Taught:
         Raises:
             EdgeMLError: it could not be done.
         """
-        from edgeml.app._command import SCHEMA, parse
+        from edgeml.app._command import SCHEMA, checked
         from edgeml.app._personal import is_held
         from edgeml.app._teach import Teacher, samples_for
 
-        text = json.dumps({"schema": SCHEMA, "command": name, **arguments})
-        command = parse(text.encode())
+        command = checked({"schema": SCHEMA, "command": name, **arguments})
         running = is_held(self._task.folder)
         if name == "collect" and running:
             return await self._in_the_app(command, tell or _silent)
@@ -99,18 +100,33 @@ class Taught:
             ):  # fmt: skip
                 await connection.client.subscribe(topics.answers, qos=1)
                 await connection.client.publish(topics.topic, json.dumps(said), qos=1)
-                async for message in connection.client.messages:
-                    answer = _answer_to(identifier, message.payload)
-                    if answer is not None and answer["type"] == "progress":
-                        await tell(answer["step"])
-                    elif answer is not None:
-                        return _result(answer)
+                try:
+                    found = await _answered(connection.client, identifier, tell)
+                except asyncio.CancelledError:  # Ctrl-C: the app must not go on collecting
+                    said = {"schema": SCHEMA, "command": "cancel"}
+                    with contextlib.suppress(Exception):
+                        async with asyncio.timeout(_FAREWELL):
+                            await connection.client.publish(topics.topic, json.dumps(said), qos=1)
+                    raise
         except TimeoutError:
             raise PublishError(
                 f"{broker.address}: the app has not answered on {topics.answers} within "
                 f"{patience:g} s; does it run, with this broker?"
             ) from None
-        raise PublishError(f"{broker.address}: the connection ended before the answer")
+        if found is None:
+            raise PublishError(f"{broker.address}: the connection ended before the answer")
+        return found
+
+
+async def _answered(client: Any, identifier: str, tell: Tell) -> dict[str, Any] | None:
+    """Wait for the answer to a command; return its result, None where there comes none."""
+    async for message in client.messages:
+        answer = _answer_to(identifier, message.payload)
+        if answer is not None and answer["type"] == "progress":
+            await tell(answer["step"])
+        elif answer is not None:
+            return _result(answer)
+    return None
 
 
 def _name_of(config: AppConfig, wanted: str) -> str:

@@ -46,11 +46,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     made["accept"].add_argument("--force", action="store_true", default=None,
                                 help="even though it is significantly worse")  # fmt: skip
     made["examples"].add_argument("label", metavar="LABEL", nargs="?", help="of one class only")
-    made["examples"].add_argument("--limit", type=int, default=_LIMIT, metavar="N",
+    made["examples"].add_argument("--limit", type=_natural, default=_LIMIT, metavar="N",
                                   help=f"the newest so many (default: {_LIMIT})")  # fmt: skip
     made["remove"].add_argument("example", metavar="NUMBER", type=int)
     made["forget"].add_argument("label", metavar="LABEL", nargs="?")
     made["forget"].add_argument("--everything", action="store_true", help="all classes")
+
+
+def _natural(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected 0 or more; received {text!r}")
+    return int(text)
 
 
 _ACTIONS = {
@@ -124,7 +130,7 @@ def _print(taught: Taught, args: argparse.Namespace, result: dict[str, Any]) -> 
 def _examples(taught: Taught, args: argparse.Namespace) -> int:
     found = taught.learner.examples(args.label)
     rows = [{"id": e.id, "label": e.label, "subject": e.subject, "added": e.added}
-            for e in found[-max(0, args.limit) :]]  # fmt: skip
+            for e in found[max(0, len(found) - args.limit) :]]  # fmt: skip
     _print(taught, args, {"examples": rows, "of": len(found)})
     return 0
 

@@ -21,9 +21,10 @@ from edgeml.personalize._choose import choose
 from edgeml.personalize._collect import Collection
 from edgeml.personalize._fit import Fitted, Job, counts_of, fit, fit_apart
 from edgeml.personalize._head import UNKNOWN
+from edgeml.personalize._labels import check_label, check_subject
 from edgeml.personalize._recordings import held_together, recordings_of
 from edgeml.personalize._seen import Seen
-from edgeml.personalize._store import Example, Store, Version, check_label, matrix
+from edgeml.personalize._store import Example, Store, Version, matrix
 from edgeml.streams import Sample, Stage
 from edgeml.tasks import Classification
 
@@ -199,8 +200,13 @@ class Learner(Stage):
 
         Returns:
             How many examples were deleted.
+
+        Raises:
+            DataError: there never was such a class; nothing was changed.
         """
+        label = None if label is None else check_label(label)
         with self._lock:
+            self.store.check_class(label)
             self._seen = None
             rest = [] if label is None else [e for e in self._chosen() if e.label != label]
             head = None
@@ -216,7 +222,7 @@ class Learner(Stage):
 
     def examples(self, label: str | None = None) -> list[Example]:
         """Return the examples, of one class or of all, oldest first."""
-        return self.store.examples(label)
+        return self.store.examples(None if label is None else check_label(label))
 
     def counts(self) -> dict[str, int]:
         """Return the number of examples of each class."""
@@ -236,7 +242,9 @@ class Learner(Stage):
             every: Seconds of sample time between two that are tried.
             subject: Whom they are of.
         """
-        return Collection(self, check_label(label), source, count, countdown, every, subject)
+        return Collection(
+            self, check_label(label), source, count, countdown, every, check_subject(subject)
+        )
 
     def train(self, *, weights: Callable[[Example], float] | None = None) -> Candidate:
         """Train a head on all examples; it is not used before `accept`.

@@ -8,7 +8,6 @@ import json
 import logging
 import random
 import time
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,12 +16,12 @@ from typing import Any, Self
 import numpy as np
 
 from edgeml.errors import DataError, ShapeError, StoreError
+from edgeml.personalize._labels import check_label, check_subject
 from edgeml.personalize._members import Members
 from edgeml.personalize._tables import JOURNAL, Database, check_budget
 
 Array = np.ndarray[Any, Any]
 _log = logging.getLogger("edgeml.personalize")
-_LONGEST = 200  # characters of a label
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,11 +157,12 @@ class Store:
             subject: Whom it is of.
 
         Raises:
-            DataError: the label is empty or too long, or features hold NaN.
+            DataError: the label is empty, it or the subject is too long or holds control
+                characters, or features hold NaN.
             ShapeError: the features have another size than those before.
             StoreError: the disk is full; nothing was changed.
         """
-        label = check_label(label)
+        label, subject = check_label(label), check_subject(subject)
         row = np.ascontiguousarray(features, np.float32).reshape(-1)
         if not row.size or not np.isfinite(row).all():
             raise DataError("the features are empty, or hold NaN or infinity")
@@ -333,6 +333,16 @@ class Store:
             if not self._take_out(example):
                 raise DataError(f"there is no example {example}")
 
+    def check_class(self, label: str | None) -> None:
+        """Check that there was an example of a class, or whatever for None.
+
+        Raises:
+            DataError: there never was one.
+        """
+        if label is not None and not self._db.one("SELECT 1 FROM seen WHERE label = ?", label):
+            known = ", ".join(self.counts()) or "none"
+            raise DataError(f"there is no class {label!r}; there are: {known}")
+
     def forget(
         self, label: str | None = None, head: tuple[bytes, Mapping[str, Any]] | None = None
     ) -> int:
@@ -345,8 +355,12 @@ class Store:
 
         Returns:
             How many examples were deleted.
+
+        Raises:
+            DataError: there never was such a class; nothing was changed.
         """
         with self._db.change():
+            self.check_class(label)
             self._members.forget()
             if label is None:
                 gone = self._db.run("DELETE FROM examples").rowcount
@@ -550,20 +564,3 @@ def _shares(counts: Mapping[str, int], most: int) -> list[tuple[str, int]]:
 def matrix(examples: Sequence[Example]) -> Array:
     """Return the features of examples, (examples, size)."""
     return np.stack([example.features for example in examples])
-
-
-def check_label(label: Any) -> str:
-    """Return a label in Unicode's composed form, without space around it.
-
-    Raises:
-        DataError: it is no text, empty, too long, or holds control characters.
-    """
-    if not isinstance(label, str):
-        raise DataError(f"label: expected a text, received {type(label).__name__}")
-    text = unicodedata.normalize("NFC", label).strip()
-    if not text or len(text) > _LONGEST or any(unicodedata.category(c)[0] == "C" for c in text):
-        raise DataError(
-            f"label: expected 1 to {_LONGEST} characters without control characters; received "
-            f"{len(text)}, {text[:40]!r}"
-        )
-    return text

@@ -154,8 +154,14 @@ class Database:
                 raise
             except OSError as error:
                 raise StoreError(
-                    f"{self.file} cannot be made: {error.strerror or error}; pass another folder"
+                    f"{self.file} cannot be {'written' if self._is_there() else 'made'}: "
+                    f"{error.strerror or error}; pass another folder"
                 ) from error
+
+    def _is_there(self) -> bool:
+        with contextlib.suppress(OSError):
+            return self.file.is_file()
+        return False
 
     def close(self) -> None:
         """Close the file; idempotent."""
@@ -166,11 +172,11 @@ class Database:
 def _meaning(error: sqlite3.Error) -> str:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_FULL:
-        return "the disk is full; nothing was changed. Free some space, or forget examples"
+        return "the disk is full; nothing was changed. Free some space: even forgetting needs some"
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return f"the file is damaged ({error}); restore it, or delete it and collect anew"
     if code == sqlite3.SQLITE_READONLY:
-        return "the file is read-only; nothing was changed"
+        return "the file or its folder is read-only; nothing was changed"
     if code == sqlite3.SQLITE_BUSY:
         return "another process holds the store; close it there"
     if "closed" in str(error):

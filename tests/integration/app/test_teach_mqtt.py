@@ -177,6 +177,27 @@ async def test_an_app_is_taught_over_mqtt(mosquitto, tmp_path, until) -> None:
                 await taught.do("collect", {**wanted, "label": "\x07", "within": 1}, tell)
 
 
+async def test_who_gives_up_waiting_ends_the_collecting(mosquitto, tmp_path, until) -> None:
+    """As Ctrl-C in `edgeml teach` does: nothing more is recorded when nobody looks."""
+    file = write(tmp_path, f'host = "127.0.0.1"\nport = {mosquitto.port}')
+    async with running(file) as app:
+        await until(lambda: app._commands is not None and app._commands._client is not None)
+        with Taught(str(file), "") as taught:
+            counting = asyncio.Event()
+
+            async def tell(step: Any) -> None:
+                counting.set()
+
+            wanted = {"label": "c", "count": 9, "countdown": 30}
+            waiting = asyncio.create_task(taught.do("collect", wanted, tell))
+            await counting.wait()
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            await until(lambda: app._commands._job is None)
+            assert (await taught.do("status", {}, None))["counts"] == {}
+
+
 async def test_the_source_of_an_app_that_takes_no_commands_is_not_touched(tmp_path, until) -> None:
     file = write(tmp_path, "embedded = true")
     async with running(file) as app:

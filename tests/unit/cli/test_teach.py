@@ -120,6 +120,10 @@ def test_from_nothing_to_a_head_and_back(app, teach) -> None:
         (("collect", "up\x1b[2J", "--countdown", "0", "--within", "1"), "control characters"),
         (("collect", "up", "--count", "0"), "count: expected integer, 1 to 1000; received 0"),
         (("collect", "../../x", "--count", "90", *COLLECT[2:]), "ended after"),
+        (("collect", "up", "--countdown", "nan"), "expected number, 0 to 60; received NaN"),
+        (("collect", "up", "--subject", "a\x1b[2J"), "subject: expected 0 to 200 characters"),
+        (("remove", "-1"), "example: expected integer, 1 to 9007199254740992; received -1"),
+        (("forget", "up"), "there is no class 'up'; there are: none"),
         (("status", "--task", "x"), "expected one of gestures; received 'x'"),
         ((), "the input is no terminal"),
     ],
@@ -132,6 +136,31 @@ def test_what_is_wrong_is_one_line(app, teach, monkeypatch, arguments, said) -> 
     assert said in error
     assert error.count("\n") == 1
     assert sorted(p.name for p in app.parent.iterdir() if p.is_dir()) in ([], ["gestures"])
+
+
+@pytest.mark.parametrize("store", ["", "a\\u0000b"])
+def test_a_store_that_is_no_folder_is_named_with_its_line(app, teach, store) -> None:
+    app.write_text(app.read_text().replace('store = "gestures"', f'store = "{store}"'))
+    status, _, error = teach(app, "status")
+    assert status == 1
+    assert "up.toml:9: tasks.gestures.store: " in error
+    assert "expected a folder" in error
+    assert not (app.parent / "store.sqlite").exists()
+
+
+def test_what_is_forgotten_by_a_wrong_name_changes_nothing(app, teach) -> None:
+    for file in (app, app.with_name("side.toml")):
+        assert teach(file, "collect", f"caf\u00e9 {file.stem}", *COLLECT)[0] == 0
+    teach(app, "train", "--accept")
+    before = teach(app, "history")[1]
+    status, _, error = teach(app, "forget", "cafe up")
+    assert (status, "there are: caf\u00e9 up, caf\u00e9 side" in error) == (1, True)
+    assert teach(app, "history")[1] == before
+    assert teach(app, "examples", "--limit", "0")[1] == ["0 of 8 examples"]
+    decomposed = "cafe\u0301 up"  # as some systems type it
+    assert teach(app, "examples", decomposed, "--limit", "9")[1][-1] == "4 of 4 examples"
+    assert teach(app, "forget", decomposed)[1][-1].startswith("4 examples forgotten")
+    assert teach(app, "examples", "--limit", "-1")[0] == 2
 
 
 def test_a_store_of_another_backbone_is_refused_or_embedded_anew(app, teach) -> None:

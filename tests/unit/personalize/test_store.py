@@ -219,6 +219,33 @@ def test_says_what_is_wrong_with_its_file(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="pass another folder"):
         Store(tmp_path / "file" / "store")
+    (tmp_path / "folder" / "store.sqlite").mkdir(parents=True)
+    with pytest.raises(StoreError, match="cannot be made: Is a directory"):
+        Store(tmp_path / "folder")
+
+
+def test_a_store_that_may_only_be_read_says_so(tmp_path):
+    Store(tmp_path).close()
+    code = (
+        "import os, sys\n"
+        "from edgeml.errors import StoreError\n"
+        "from edgeml.personalize import Store\n"
+        "os.setresuid(65534, 65534, 65534)\n"
+        "try: Store(sys.argv[1])\n"
+        "except StoreError as error: print(error)\n"
+    )
+    if os.getuid():
+        pytest.skip("only root can become somebody who may not write")
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    (tmp_path / "store.sqlite").chmod(0o644)
+    said = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True,
+                          text=True, check=True).stdout  # fmt: skip
+    assert "store.sqlite cannot be written: Permission denied; pass another folder" in said
+    (tmp_path / "store.sqlite").chmod(0o666)
+    said = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True,
+                          text=True, check=True).stdout  # fmt: skip
+    assert "the file or its folder is read-only; nothing was changed" in said
 
 
 def test_notices_a_head_that_is_not_what_its_version_says(store):
