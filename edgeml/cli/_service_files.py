@@ -54,8 +54,18 @@ def plan(files: list[File], root: Path) -> list[Planned]:
 
 
 def below(root: Path, target: str) -> Path:
-    """Return where an absolute path of the board is when the board's root is at `root`."""
-    return root / target.lstrip("/")
+    """Return where an absolute path of the board is when the board's root is at `root`.
+
+    Raises:
+        ConfigError: a link of the board leads out of `root`, to a folder of this machine.
+    """
+    path = root / target.lstrip("/")
+    if not (leads := path.parent.resolve()).is_relative_to(root.resolve()):
+        raise ConfigError(
+            f"{path}: a link leads to {leads}, which is not below {root}; make it relative",
+            file=str(path),
+        )
+    return path
 
 
 def _compare(file: File, path: Path) -> Planned:

@@ -120,7 +120,10 @@ def _remove(args: argparse.Namespace) -> None:
         there = [p.name[7:-8] for p in sorted(path.parent.glob("edgeml-*.service"))]
         found = f"; there are {', '.join(there)}" if there else "; there is none"
         raise ConfigError(f"{path}: there is no such service{found}", file=str(path))
-    stop = f"sudo systemctl disable --now {unit_name(args.name)}"
+    here, unit = _is_here(args), unit_name(args.name)
+    stop = (
+        f"disable --now {unit}" if here else f"--root={shlex.quote(str(args.root))} disable {unit}"
+    )
     if args.write:
         check_right(path, _again(["remove", args.name], args))
         path.unlink()
@@ -133,8 +136,8 @@ def _remove(args: argparse.Namespace) -> None:
     print(f"{'removed' if args.write else 'would remove'} {path}")
     print("udev rules, groups, boot settings and the broker's files stay: others may use them.")
     if not args.write:
-        print(f"\nNothing was removed. First: {stop}\nThen once more with --write.")
-    else:
+        print(f"\nNothing was removed. First: sudo systemctl {stop}\nThen once more with --write.")
+    elif here:
         print("\nThen:\n  sudo systemctl daemon-reload")
 
 

@@ -301,10 +301,28 @@ def test_without_the_right_to_write_nothing_is_and_the_command_is_said(image):
     assert not (image / "etc").exists()
 
 
+def test_a_link_of_an_image_leads_to_no_folder_of_this_machine(install, image, tmp_path):
+    (tmp_path / "ours").mkdir()
+    (image / "etc/mosquitto").mkdir(parents=True)
+    (image / "etc/mosquitto/conf.d").symlink_to(tmp_path / "ours")
+    (image / "etc/udev").mkdir()
+    (image / "lib").mkdir()
+    (image / "etc/udev/rules.d").symlink_to("../../lib")  # stays inside
+    status, _, error = install("--write")
+    assert status == 1
+    assert f"a link leads to {tmp_path / 'ours'}, which is not below {image}" in error
+    assert list((tmp_path / "ours").iterdir()) == list((image / "lib").iterdir()) == []
+    (image / "etc/mosquitto/conf.d").unlink()
+    assert install("--write")[0] == 0
+    assert (image / "lib/60-edgeml.rules").is_file()
+
+
 def test_remove_takes_the_unit_away(install, image, capsys):
     install("--write")
+    capsys.readouterr()
     remove = ["service", "remove", "porch", "--root", str(image)]
     assert main(remove) == 0
+    assert f"systemctl --root='{image}' disable edgeml-porch.service" in capsys.readouterr().out
     assert (image / UNIT).exists()
     assert main([*remove, "--write"]) == 0
     assert not (image / UNIT).exists()
