@@ -21,6 +21,8 @@ from edgeml.streams import Backoff, BlockingSource, Sample
 Pace = Literal["auto", "realtime"] | None
 
 # Which options mean something for which kind of device.
+_MAX_SIDE = 16_384  # pixels
+
 _OPTIONS = {
     "loop": ("path", "recording"),
     "fourcc": ("v4l2",),
@@ -309,11 +311,11 @@ class Camera(BlockingSource[Sample[Image]]):
 def _checked_size(size: tuple[int, int]) -> tuple[int, int]:
     try:
         width, height = size
-        valid = int(width) == width > 0 and int(height) == height > 0
-    except (TypeError, ValueError):
+        valid = all(int(n) == n and 1 <= n <= _MAX_SIDE for n in (width, height))
+    except (TypeError, ValueError, OverflowError):
         valid = False
     if not valid:
         raise ValueError(
-            f"size must be (width, height) in pixels, both positive; received {size!r}"
+            f"size must be (width, height) in pixels, each 1 to {_MAX_SIDE}; received {size!r}"
         )
     return int(width), int(height)

@@ -31,7 +31,7 @@ _OF_TASKS = {
     "changes": Option(bool, False),
     "heartbeat": Option(float, None),
 }
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,9 @@ def _check_schema(document: Document) -> None:
 def _check_name(document: Document, key: Key, name: str) -> None:
     if not _NAME.fullmatch(name):
         raise document.error(
-            key, f"{name!r} cannot be a name; expected letters, digits, - and _, without spaces"
+            key,
+            f"{name[:80]!r} cannot be a name; expected letters, digits, - and _, without spaces, "
+            "64 at most",
         )
 
 

@@ -36,6 +36,8 @@ class Document:
             self.data: dict[str, Any] = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise self._syntax_error(str(error)) from None
+        except RecursionError:
+            raise self.error((), "lists and tables are nested too deeply") from None
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Document:
@@ -56,7 +58,7 @@ class Document:
                 file=str(path),
             )
         try:
-            return cls(raw.decode("utf-8"), path)
+            return cls(raw.decode("utf-8-sig"), path)  # some editors begin a file with a mark
         except UnicodeDecodeError as error:
             line = raw.count(b"\n", 0, error.start) + 1
             raise ConfigError(

@@ -159,15 +159,20 @@ def _explain(
 ) -> str:
     if name not in options:
         return f"unknown key{nearest(name, options)}"
-    expected = options[name].words
+    expected, inner = options[name].words, problem["loc"][-1]
     if name not in table:
         return f"missing; expected {name} = {expected}"
     if problem["type"] == "unexpected_keyword_argument":
         fields = (part.split(",") for part in expected.partition(" of ")[2:])
         known = [field.strip() for part in fields for field in part]
-        return f"unknown key {problem['loc'][-1]}{nearest(str(problem['loc'][-1]), known)}"
+        return f"unknown key {inner}{nearest(str(inner), known)}"
+    if problem["type"] == "value_error":
+        return str(problem["ctx"]["error"])
     if problem["type"] == "finite_number":
         return f"expected a finite number; received {table[name]}"
+    if isinstance(table[name], dict) and inner in table[name]:
+        asked = problem["msg"].removeprefix("Input should be ")
+        return f"{inner}: expected {asked}; received {describe(str(inner), table[name][inner])}"
     return f"expected {expected}; received {describe(name, table[name])}"
 
 

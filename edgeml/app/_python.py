@@ -45,7 +45,7 @@ def _module(name: str, beside: Path | None) -> ModuleType:
         if file is None or not file.is_file():
             return importlib.import_module(name)
         return _load(name, file)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         what = f"{type(error).__name__}: {error}"
         where = f" (looked in {beside} first)" if beside is not None else ""
         raise ValueError(

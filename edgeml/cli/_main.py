@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from edgeml._version import __version__
-from edgeml.errors import EdgeMLError
+from edgeml.errors import EdgeMLError, StageFailed
 
 COMMANDS = {
     "demo": "stream video, audio and a sensor recording through models, at the same time",
@@ -90,7 +90,9 @@ def _run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except EdgeMLError as error:
-        return _report(error, str(error), debug=args.debug)
+        foreign = isinstance(error, StageFailed) and not isinstance(error.__cause__, EdgeMLError)
+        hint = "; --debug shows where" if foreign and not args.debug else ""
+        return _report(error, f"{error}{hint}", debug=args.debug)
     except Exception as error:
         hint = "" if args.debug else "; --debug shows where; please report it"
         text = f"internal error: {type(error).__name__}: {error}{hint}"

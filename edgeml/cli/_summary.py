@@ -45,7 +45,7 @@ def print_summary(stats: Stats, explained: str) -> None:
     )  # fmt: skip
     failed = {name: stage.failed for name, stage in stats.stages.items() if stage.failed}
     for name, n in failed.items():
-        print(f"{name} failed with {n} items")
+        print(f"{name} failed with {n} item{'' if n == 1 else 's'}")
     print(f"\n{explained}")
 
 

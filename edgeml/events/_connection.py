@@ -63,7 +63,7 @@ class Broker:
     keepalive: int = 30
 
     def __post_init__(self) -> None:
-        if not self.host or "/" in self.host:
+        if not _is_host(self.host):
             raise ValueError(
                 f"host must be a name or an address without mqtt:// or path; received {self.host!r}"
             )
@@ -178,6 +178,14 @@ class Broker:
         """Return our error for one of aiomqtt's; `refused` says that trying again is vain."""
         text, refused = explain(error, heard)
         return PublishError(f"{self.address}: {text}", refused=refused)
+
+
+def _is_host(text: str) -> bool:
+    try:
+        text.encode("idna")
+    except UnicodeError:
+        return False
+    return bool(text) and not any(c in "/@" or c.isspace() or not c.isprintable() for c in text)
 
 
 class _Socket(ssl.SSLSocket):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ class Backoff:
         factor: Growth from one delay to the next.
         attempts: How often to try again; None is forever.
 
+    Raises:
+        ValueError: a number makes no sense.
+
     Source: "Exponential Backoff And Jitter", M. Brooker, AWS Architecture Blog, 2015
     (equal jitter).
 
@@ -34,6 +38,17 @@ class Backoff:
     maximum: float = 30.0
     factor: float = 2.0
     attempts: int | None = None
+
+    def __post_init__(self) -> None:
+        if not (0 < self.initial < math.inf and 0 < self.maximum < math.inf):
+            raise ValueError(
+                "backoff: initial and maximum must be positive seconds; received "
+                f"{self.initial} and {self.maximum}"
+            )
+        if not 1 <= self.factor < math.inf:
+            raise ValueError(f"backoff: factor must be a number from 1; received {self.factor}")
+        if self.attempts is not None and self.attempts < 0:
+            raise ValueError(f"backoff: attempts must not be negative; received {self.attempts}")
 
     def delays(self) -> Iterator[float]:
         """Yield the delays, seconds, one an attempt."""

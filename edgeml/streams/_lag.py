@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import selectors
+import sys
 import threading
 import time
 
@@ -36,10 +38,20 @@ class LagGuard:
     def start(self) -> None:
         """Start measuring the running loop."""
         self._loop = asyncio.get_running_loop()
+        self._thread_of_loop = threading.get_ident()
         self._due = time.monotonic() + _BEAT
         self._timer = self._loop.call_later(_BEAT, self._beat)
         self._thread = threading.Thread(target=self._watch, name="edgeml-lag", daemon=True)
         self._thread.start()
+
+    def _at_work(self) -> str | None:
+        """Return what runs on the loop now."""
+        task = asyncio.current_task(self._loop)
+        if task is not None:
+            return task.get_name()
+        frame = sys._current_frames().get(self._thread_of_loop)
+        waits = frame is None or frame.f_code.co_filename == selectors.__file__
+        return None if waits else "a callback"
 
     async def stop(self) -> None:
         """Stop measuring; idempotent."""
@@ -61,8 +73,9 @@ class LagGuard:
             late = time.monotonic() - self._due
             if late < self.limit:
                 continue
-            task = asyncio.current_task(self._loop)
-            name = task.get_name() if task is not None else "a callback"
+            name = self._at_work()
+            if name is None:
+                continue  # the machine is busy: the loop waits for its turn, and nothing blocks it
             if name not in self.blockers:
                 log.warning(
                     "%s has blocked the event loop for %.0f ms; make it a sync stage, which runs "

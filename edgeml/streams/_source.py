@@ -82,6 +82,9 @@ class Source(Composable, Generic[T]):
             )
         if max_age is not None and not max_age > 0:
             raise ValueError(f"max_age must be a positive number of seconds; received {max_age!r}")
+        for option, limit in (("open_timeout", open_timeout), ("read_timeout", read_timeout)):
+            if limit is not None and not limit > 0:
+                raise ValueError(f"{option} must be positive seconds, or None; received {limit!r}")
         self.name = name or type(self).__name__.lower()
         self.keep: Keep = keep
         self.max_age = max_age

@@ -209,6 +209,8 @@ def _bottleneck(stats: Stats) -> str:
     worked = {n: s for n, s in stats.stages.items() if s.done + s.failed + s.skipped}
     busiest = max(worked, key=lambda n: worked[n].busy, default=None)
     rates = ", ".join(f"{n} delivers {s.fps:.1f}/s" for n, s in stats.sources.items() if s.in_)
+    if stuck := [n for n, s in stats.stages.items() if s.in_ and n not in worked]:
+        return f"{', '.join(stuck)} took what came and finished none of it; {rates}."
     if busiest is None or worked[busiest].busy < 0.7:
         share = "" if busiest is None else f" ({busiest}, the busiest: {_share(worked, busiest)})"
         return f"The sources set the pace: {rates}; the stages keep up{share}."

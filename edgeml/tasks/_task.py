@@ -59,6 +59,8 @@ class Task(Stage):
         **options: Any,
     ) -> None:
         super().__init__(**options)
+        if threads is not None and threads < 1:
+            raise ValueError(f"{self.name}: threads must be at least 1; received {threads}")
         self.model = model
         self._labels = None if labels is None else tuple(labels)
         self._delegate = delegate
@@ -229,7 +231,9 @@ class FrameTask(Task):
     """
 
     def __init__(self, model: Model, *, concurrency: int | None = None, **options: Any) -> None:
-        super().__init__(model, concurrency=concurrency or cores(), **options)
+        super().__init__(
+            model, concurrency=cores() if concurrency is None else concurrency, **options
+        )
         self._preprocess: ImagePreprocess
         self._after: Stage | None = None
         self._parts: tuple[Stage, ...] | None = None

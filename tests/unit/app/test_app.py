@@ -157,12 +157,18 @@ async def test_a_file_that_is_not_what_it_should_be_ends_the_app(folder) -> None
             r":8: tasks\.x\.function: .*the module no_such_rules cannot be imported: Module",
         ),
         (
+            WATCH + python("x", "watch", "y").replace("rules", "leaves"),
+            r":8: tasks\.x\.function: .*the module leaves cannot be imported: SystemExit: 3",
+        ),
+        (WATCH + "read_timeout = 0\n", r"sources\.watch\.read_timeout: .*positive seconds"),
+        (
             WATCH.replace('"walk.csv"', '"env:EDGEML_NO_SUCH"'),
             r"app\.toml:4: sources\.watch\.path: the environment variable EDGEML_NO_SUCH is",
         ),
     ],
 )  # fmt: skip
 def test_what_a_constructor_refuses_has_its_line(folder, text, message) -> None:
+    (folder / "leaves.py").write_text("import sys\nsys.exit(3)\n")
     app, _ = make(folder, text)
     with pytest.raises(ConfigError, match=message):
         app.build()

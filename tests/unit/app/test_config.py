@@ -80,6 +80,7 @@ BAD = {
     "newer schema": ("schema = 1", "schema = 2", "1: schema: this file has schema 2 and this edge"),
     "unknown table": ("[mqtt]", "[mqqt]", "4: mqqt: unknown key; did you mean mqtt?"),
     "name with a space": ('"porch"', '"my porch"', "2: name: 'my porch' cannot be a name"),
+    "name of a page": ('"porch"', f'"{"a" * 65}"', f"2: name: '{'a' * 65}' cannot be a name"),
     "name is a number": ('"porch"', "3", "2: name: expected a text in quotes; received a whole"),
     "sources is a text": (GOOD[len("schema = 1\n") :], 'sources = "x"', "2: sources: expected a t"),
     "no sources": (GOOD[GOOD.index("[sources") :], "", " there is no source; add one"),
@@ -116,6 +117,14 @@ BAD = {
     "mqtt without host": ('host = "broker.local"\n', "", "4: mqtt: which broker? expected host ="),
     "mqtt unknown key": ("home_assistant", "home_asistant", "6: mqtt.home_asistant: unknown key;"),
     "mqtt wrong type": ("home_assistant = true", 'port = "x"', "6: mqtt.port: expected a whole nu"),
+    "mqtt backoff": (
+        "home_assistant = true", 'backoff = {initial = "1s"}',
+        '6: mqtt.backoff: initial: expected a valid number; received a text, "1s"',
+    ),
+    "mqtt backoff back in time": (
+        "home_assistant = true", "backoff = {initial = -1}",
+        "6: mqtt.backoff: backoff: initial and maximum must be positive seconds; received -1",
+    ),
     "mqtt embedded and host": (
         "home_assistant = true", "embedded = true", "5: mqtt.host: means nothing to the embedded",
     ),

@@ -81,12 +81,20 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path) -> None:
         Document.read(tmp_path / "none.toml")
     with pytest.raises(ConfigError, match=r"cannot be read: Is a directory"):
         Document.read(tmp_path)
+    (tmp_path / "deep.toml").write_text("a = " + "[" * 2000 + "]" * 2000)
+    with pytest.raises(ConfigError, match=r"deep\.toml: .*nested too deeply"):
+        Document.read(tmp_path / "deep.toml")
     (tmp_path / "latin.toml").write_bytes(b"a = 1\nb = 'caf\xe9'\n")
     with pytest.raises(ConfigError, match=r"latin\.toml:2: not UTF-8 text"):
         Document.read(tmp_path / "latin.toml")
     (tmp_path / "big.toml").write_bytes(b"#" * ((1 << 20) + 1))
     with pytest.raises(ConfigError, match="larger than 1 MiB"):
         Document.read(tmp_path / "big.toml")
+
+
+def test_a_mark_of_the_byte_order_is_no_part_of_the_text(tmp_path) -> None:
+    (tmp_path / "windows.toml").write_text("schema = 1\r\n", encoding="utf-8-sig")
+    assert Document.read(tmp_path / "windows.toml").data == {"schema": 1}
 
 
 def test_the_nearest_name_or_the_choices() -> None:

@@ -75,7 +75,7 @@ def test_only_what_is_set_is_returned_with_its_type() -> None:
         ('path = "a"\nlabels = ["b", 1]', "a list, each a text in quotes; received a list"),
         ('path = "a"\npace = "slow"', 'expected "realtime"; received a text, "slow"'),
         ('path = "a"\nsize = [1]', "expected a list of 2: a whole number, a whole number"),
-        ('path = "a"\nunits = { a = "b" }', "expected a table with, for each key, a number"),
+        ('path = "a"\nunits = { a = "b" }', "sources.x.units: a: expected a valid number; rec"),
         (
             'path = "a"\nreconnect = { initial = 1, maxium = 2 }',
             "app.toml:3: sources.x.reconnect: unknown key maxium; did you mean maximum?",

@@ -70,6 +70,11 @@ class Command:
     [
         (errors.DeviceNotFound("no camera\n  there"), 1, "edgeml: error: no camera there\n"),
         (KeyError("x"), 1, "edgeml: error: internal error: KeyError: 'x'; --debug shows where"),
+        (
+            errors.StageFailed("stage 'x' failed"),
+            1,
+            "edgeml: error: stage 'x' failed; --debug shows where",
+        ),
         (KeyboardInterrupt(), 130, ""),
     ],
 )

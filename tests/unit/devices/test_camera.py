@@ -85,6 +85,8 @@ def test_passwords_in_a_text_are_masked() -> None:
         (lambda: Camera("csi:front"), "csi:0"),
         (lambda: Camera("a.mp4", size=(0, 4)), "size must be"),
         (lambda: Camera("a.mp4", size=4), "size must be"),
+        (lambda: Camera("a.mp4", size=(4, float("inf"))), "size must be"),
+        (lambda: Camera("a.mp4", size=(100_000, 4)), "each 1 to 16384"),
         (lambda: Camera("a.mp4", fps=0), "fps must be"),
         (lambda: Camera("a.mp4", pace="fast"), "pace must be"),
         (lambda: Camera("a.mp4", live=True), "addresses on the web"),

@@ -86,6 +86,9 @@ def test_filters_that_are_none(topic):
     [
         ({"host": "mqtt://broker.local"}, "without mqtt://"),
         ({"host": ""}, "host must be"),
+        ({"host": "my broker"}, "host must be"),
+        ({"host": "a..b"}, "host must be"),
+        ({"host": "b\0"}, "host must be"),
         ({"port": 0}, "port must be 1 to 65535; received 0"),
         ({"port": 70_000}, "port must be"),
         ({"password": "x"}, "a password needs a username"),

@@ -33,6 +33,7 @@ from edgeml.streams import (
     tee,
 )
 from edgeml.streams._ending import end
+from edgeml.streams._lag import LagGuard
 
 QUICK = Backoff(initial=0.001, maximum=0.002)
 
@@ -566,6 +567,48 @@ async def test_a_stage_that_blocks_the_loop_is_named(caplog):
     assert list(lag.blockers) == ["rude"]
     assert "rude has blocked the event loop" in caplog.text
     assert "rude has blocked the event loop" in pipeline.explain()
+
+
+async def test_a_loop_that_waits_for_its_turn_is_not_blocked(caplog):
+    """As on a busy machine: late, and nothing runs on it."""
+    guard = LagGuard(0.02)
+    guard.start()
+    assert guard._timer is not None
+    guard._timer.cancel()  # it beats no more
+    await asyncio.sleep(0.1)
+    await guard.stop()
+    assert guard.blockers == {}
+    assert caplog.text == ""
+
+
+async def test_explain_names_a_stage_that_finishes_nothing():
+    began = asyncio.Event()
+
+    async def hang(n):
+        began.set()
+        await asyncio.Event().wait()
+
+    pipeline = Source.of(range(20)) | hang
+    running = asyncio.create_task(pipeline.run())
+    await began.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert pipeline.explain().startswith("hang took what came and finished none of it; ")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"initial": -1}, "initial and maximum must be positive"),
+        ({"maximum": float("inf")}, "initial and maximum must be positive"),
+        ({"factor": 0.5}, "factor must be a number from 1"),
+        ({"attempts": -1}, "attempts must not be negative"),
+    ],
+)
+def test_a_backoff_that_makes_no_sense_is_refused(options, words):
+    with pytest.raises(ValueError, match=words):
+        Backoff(**options)
 
 
 async def test_explain_names_the_bottleneck():

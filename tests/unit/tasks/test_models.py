@@ -15,7 +15,7 @@ from edgeml import (
     VoiceActivity,
     WakeWord,
 )
-from edgeml.errors import InputError, ModelError, ModelNotFound, OutputError
+from edgeml.errors import GraphError, InputError, ModelError, ModelNotFound, OutputError
 from edgeml.tasks import ImagePreprocess
 
 FRAME = np.zeros((20, 30, 3), np.uint8)
@@ -160,6 +160,7 @@ def test_a_closed_task_loads_its_model_again():
         (ImageClassifier, {"smooth": -1}),
         (ObjectDetector, {"max_detections": 0}),
         (ObjectDetector, {"iou": 2}),
+        (ObjectDetector, {"threads": 0}),
         (ObjectDetector, {"hold": float("nan")}),
         (FaceDetector, {"min_score": -0.1}),
         (VoiceActivity, {"onset": 0.4, "offset": 0.5}),
@@ -172,6 +173,11 @@ def test_a_closed_task_loads_its_model_again():
 def test_options_out_of_range_are_refused(task, options):
     with pytest.raises(ValueError, match=f"{task.__name__.lower()}: .*received"):
         task(**options)
+
+
+def test_no_calls_at_once_is_refused():
+    with pytest.raises(GraphError, match="concurrency must be at least 1; received 0"):
+        ObjectDetector(concurrency=0)
 
 
 @pytest.mark.parametrize(
