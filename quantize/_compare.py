@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeml.errors import OptimizeError
+from edgeml.errors import DataError, OptimizeError
 from edgeml.evaluation import Estimate, evaluate, score_difference
 from edgeml.quantize._judge import Judge
 from edgeml.quantize._measure import side_by_side
@@ -93,7 +93,7 @@ def score(
         ``metric``, ``examples`` and ``score``: value and interval.
 
     Raises:
-        DataError: the data are empty, or labels are missing for the metric.
+        DataError: the data are empty, labels are missing for the metric, or it compares models.
 
     Example:
         >>> import numpy as np, edgeml
@@ -107,6 +107,11 @@ def score(
     found = load_any(model)
     samples = samples_of(data, found, labels=labels, groups=groups)
     judge = Judge(found, samples, metric)
+    if not (callable(metric) or judge.metric.labelled):
+        raise DataError(
+            f"{judge.metric.name} says how near a model is to another one: take compare, or "
+            "metric='accuracy' with labels"
+        )
     values = np.array([
         judge.metric.score(judge.reference(i), judge.reference(i), samples.label(i))
         for i in range(len(samples))

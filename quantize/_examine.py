@@ -158,6 +158,11 @@ class Examination:
                 f"{len(self.judge.samples)} examples are too few to keep some for a proof: pass "
                 "a few hundred"
             )
+        elif figures["original"] <= self.wanted.max_drop:
+            found.why = (
+                f"the original itself gets {figures['original']:.2f} points, no more than may be "
+                "lost: see whether data and labels are right"
+            )
         elif gain.low is None:
             found.why = gain.note
         elif gain.low >= limit:

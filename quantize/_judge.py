@@ -112,7 +112,10 @@ class Judge:
 
 def _check_signature(outputs: Outputs, right: Outputs) -> None:
     if list(outputs) != list(right):
-        raise OptimizeError(f"outputs {list(outputs)}, expected {list(right)}")
+        raise OptimizeError(
+            f"its outputs are {list(outputs)}: expected {list(right)}, as the model has that it is "
+            "compared with"
+        )
     for name, array in right.items():
         # Dimensions may depend on the data, such as the number of boxes that are left.
         if outputs[name].ndim != array.ndim:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeml._version import __version__
-from edgeml.errors import ModelFormatError, OptimizeError
+from edgeml.errors import DataError, ModelFormatError, OptimizeError
 from edgeml.quantize._compare import load_any
 from edgeml.quantize._elsewhere import Elsewhere
 from edgeml.quantize._examine import FEW, Examination
@@ -67,9 +67,12 @@ class Result:
         """Write the model, and beside it the report as .html and .json.
 
         Raises:
+            OptimizeError: the path ends in .html or .json, which the report is to have.
             OSError: the folder cannot be written to; what was there before is untouched.
         """
         target = Path(path)
+        if report and target.suffix in (".html", ".json"):
+            raise OptimizeError(f"{target}: the report would replace it; let it end in .onnx")
         save(self.model, target)
         if report:
             self.report.save(target.with_suffix(".html"))
@@ -112,7 +115,7 @@ def optimize(
         target: ``"this"`` machine, whose time is measured, or the name of another.
         metric: ``"accuracy"``, ``"agreement"``, ``"boxes"``, ``"closeness"``, or a function of
             (outputs, label) that returns 0 to 1; None takes what fits the model and the data.
-        max_drop: Points (of 100) of the metric that may be lost.
+        max_drop: Points (of 100) of the metric that may be lost, 0 to 100.
         max_latency_ms: The most that a call may take on the target; None: no limit.
         max_bytes: The most that the file may have; None: no limit.
         labels: The truth of each example, if not in `data`.
@@ -130,8 +133,9 @@ def optimize(
         OptimizeError: there is no such target, the limits contradict each other, or the results
             of `measured` are of other models.
         ModelNotFound: there is no such file.
+        StoreError: `resume` cannot be written to.
         ModelFormatError: the file is no model, or is too large.
-        DataError: the data are empty, or labels are missing for the metric.
+        DataError: the data are empty or all alike, or labels are missing for the metric.
         InputError: an example does not fit the model, or holds NaN.
 
     Example:
@@ -143,10 +147,8 @@ def optimize(
         >>> optimize("/tmp/edgeml-example.onnx", x).verdict  # too small to gain anything
         'refused'
     """
-    if not (max_drop >= 0 and minutes > 0):
-        raise OptimizeError(
-            f"expected max_drop of 0 or more and minutes above 0, received {max_drop}, {minutes}"
-        )
+    wanted = Wanted(max_drop, max_latency_ms, max_bytes)
+    _check(wanted, minutes, seed)
     place = target_of(target)
     if place.here and measured:
         raise OptimizeError("measured is for another target: this machine is measured anyway")
@@ -160,12 +162,39 @@ def optimize(
     if original.ByteSize() > LARGEST:
         raise ModelFormatError("the model is over 2 GB, more than one ONNX file can hold")
     samples = samples_of(data, original, labels=labels, groups=groups)
+    _check_varied(samples)
     judge = Judge(original, samples, metric, place.config)
     parts = _parts(samples, seed)
-    wanted = Wanted(max_drop, max_latency_ms, max_bytes)
     store = Store(_folder(resume, original, samples, place, _name_of(metric, judge), seed))
     options = _Options(wanted, minutes * 60, seed, store, elsewhere, on_progress or _quiet)
     return _optimize(original, judge, parts, place, options)
+
+
+def _check(wanted: Wanted, minutes: float, seed: int) -> None:
+    if not (0 <= wanted.max_drop <= 100 and minutes > 0 and seed >= 0):
+        raise OptimizeError(
+            "expected max_drop of 0 to 100 points, minutes above 0 and a seed of 0 or more, "
+            f"received {wanted.max_drop}, {minutes} and {seed}"
+        )
+    for name in ("max_latency_ms", "max_bytes"):
+        limit = getattr(wanted, name)
+        if limit is not None and not limit > 0:
+            raise OptimizeError(f"expected {name} above 0, received {limit}")
+
+
+def _check_varied(samples: Samples) -> None:
+    """Refuse examples that are all the same: any model keeps any promise on them."""
+    some = np.unique(np.linspace(0, len(samples) - 1, _HASHED).astype(int))
+    first = samples.feed(0)
+    if len(some) > 1 and first and all(_same(samples.feed(int(i)), first) for i in some[1:]):
+        raise DataError(
+            f"all of the {len(samples)} examples hold the same numbers, which says nothing of a "
+            "model: pass real, varied ones"
+        )
+
+
+def _same(one: Mapping[str, Array], other: Mapping[str, Array]) -> bool:
+    return all(np.array_equal(one[name], other[name]) for name in other)
 
 
 def _parts(samples: Samples, seed: int) -> list[Array]:
@@ -218,7 +247,8 @@ def _optimize(
             elsewhere=options.elsewhere,
         )  # fmt: skip
         found = search.run()
-    notes += _too_old(prepared) + _open_shapes(prepared, target) + _left_float(prepared, target)
+        notes += _too_old(prepared) + _open_shapes(prepared, target)
+        notes += _left_float(prepared, target)
     examination = Examination(
         original, prepared, judge, parts, target, options.wanted, found, search,
         seed=options.seed, notes=notes,

@@ -124,11 +124,19 @@ def _accuracy(outputs: Outputs, _: Outputs, label: Any) -> float:
     ours, right = _picked(outputs), np.asarray(label).reshape(-1)
     if len(ours) == 1 and len(right) > 1 and right.dtype.kind in "biuf":  # one-hot
         right = np.atleast_1d(right.argmax())
+    scores = next(iter(outputs.values()))
+    classes = scores.shape[1] if has_classes(scores) else 0
+    if classes and right.dtype.kind in "iu" and not ((right >= 0) & (right < classes)).all():
+        raise DataError(
+            f"label {np.asarray(label).tolist()} is no class: the model has {classes}, which are "
+            f"0 to {classes - 1}"
+        )
     texts = [array.dtype.kind in "OSU" for array in (ours, right)]
     if len(ours) != len(right) or texts[0] != texts[1]:
         raise DataError(
-            f"accuracy: the model says {ours.tolist()!r} where the label is {label!r}; expected "
-            "the number of a class, or what its first output says"
+            f"accuracy: the model says {ours.tolist()!r} where the label is "
+            f"{np.asarray(label).tolist()!r}; expected the number of a class, or what its first "
+            "output says"
         )
     return float(np.mean(ours == right))
 

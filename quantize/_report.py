@@ -52,8 +52,7 @@ class Report:
         found = self._content
         chosen, size = found["chosen"], found["bytes"]
         lines = [f"{found['verdict']}: {chosen['name'] if chosen else 'the original'}"]
-        if found["why"]:
-            lines.append(f"  {found['why']}")
+        lines += [f"  {reason}" for reason in found["why"].split("; ") if reason]
         quality = found["quality"]
         if quality.get("difference"):
             lines.append(

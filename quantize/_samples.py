@@ -59,8 +59,17 @@ class Samples:
         return self.count
 
     def feeds(self, indices: Indices) -> Iterator[Feed]:
-        """Yield the inputs of some examples."""
-        return (self.feed(int(i)) for i in indices)
+        """Yield the inputs of some examples.
+
+        Raises:
+            InputError: one holds NaN or infinity.
+        """
+        for i in map(int, indices):
+            feed = self.feed(i)
+            for name, array in feed.items():
+                if array.dtype.kind == "f" and not np.isfinite(array).all():
+                    raise InputError(f"example {i}: {name!r} holds NaN or infinity", name=name)
+            yield feed
 
     def label(self, i: int) -> Any:
         """Return the truth of example i, or None."""
@@ -109,8 +118,8 @@ def samples_of(data: Any, model: Model, *, labels: Any = None, groups: Any = Non
     3. An `edgeml.data.Dataset` of arrays or of pairs, not yet batched; or an iterator, a live
        source or pipeline of arrays, feeds or samples, of which the first 1000 are taken.
     4. A folder of pictures (in subfolders, when these name the classes), for models whose
-       metadata say how a picture becomes the input; or a ``.npz`` file of arrays by input name,
-       with ``labels`` beside them.
+       metadata say how a picture becomes the input; or a ``.npz`` file of arrays by input name
+       (or ``x``, for the only one), with ``labels`` beside them.
 
     Raises:
         DataError: it is none of these, is empty, or the labels are not as many.
@@ -221,7 +230,10 @@ def _checked_feed(given: Mapping[str, Any], model: Model, number: int) -> Feed:
 def _of_arrays(arrays: Mapping[str, Array], model: Model) -> Samples:
     inputs = _inputs(model)
     if set(arrays) != set(inputs):
-        raise DataError(f"expected inputs {sorted(inputs)}, received {sorted(arrays)}")
+        raise DataError(
+            f"expected arrays for the model's inputs {sorted(inputs)}, received {sorted(arrays)}: "
+            "name them alike"
+        )
     many = {
         name for name, kind in inputs.items() if not kind.HasField("shape") or kind.shape.dim
     }  # the others are single numbers, the same for all examples
@@ -310,6 +322,8 @@ def _of_path(path: Path, model: Model) -> Samples:
         label = next((n for n in _LABELS if n in arrays and n not in inputs), None)
         labels = None if label is None else arrays.pop(label)
         groups = arrays.pop("groups", None) if "groups" not in inputs else None
+        if list(arrays) == ["x"] and len(inputs) == 1:  # as `edgeml evaluate` has it
+            arrays = dict.fromkeys(inputs, arrays["x"])
         found = _of_arrays(arrays, model)
         found.labels = None if labels is None else list(labels)
         found.groups = None if groups is None else list(groups)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edgeml.errors import OptimizeError
+from edgeml.errors import OptimizeError, StoreError
 from edgeml.platform import replacing
 from edgeml.quantize._model import Model
 
@@ -61,7 +61,6 @@ class Store:
         """Keep the original and what may become of it, to be measured on another machine."""
         if self.folder is not None:
             folder = self.folder / "forms"
-            folder.mkdir(exist_ok=True)
             _write(folder / "original.onnx", original.SerializeToString())
             for number, model in enumerate(forms, 1):
                 _write(folder / f"{number}.onnx", model.SerializeToString())
@@ -73,5 +72,11 @@ class Store:
 
 
 def _write(path: Path, content: bytes) -> None:
-    with replacing(path) as file:
-        file.write(content)
+    try:
+        with replacing(path) as file:
+            file.write(content)
+    except OSError as error:
+        raise StoreError(
+            f"nothing can be kept in {path.parent}: {error.strerror}; make room, or pass another "
+            "folder"
+        ) from error

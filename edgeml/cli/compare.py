@@ -30,7 +30,9 @@ def main(args: argparse.Namespace) -> int:
         print_json({"type": "compare", "schema": SCHEMA, **found})
         return 0
     gain, time = found["difference"], found["latency"]
-    interval = f" [{gain['low']:+.2f}, {gain['high']:+.2f}]" if gain.get("low") is not None else ""
+    interval = f" ({gain.get('note', 'no interval')})"
+    if gain.get("low") is not None:
+        interval = f" [{gain['low']:+.2f}, {gain['high']:+.2f}]"
     print(f"{args.second} beside {args.first}, {found['examples']} examples")
     print(
         f"  {found['metric']}: {found['second']:.2f} for {found['first']:.2f} points, "

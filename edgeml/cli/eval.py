@@ -11,12 +11,17 @@ SCHEMA = 1
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
+    parser.epilog = (
+        "One figure, from the same data as optimize and compare. For all metrics of a kind of "
+        "problem, slices and baselines, from arrays x and y or a table: edgeml evaluate."
+    )
     parser.add_argument("model", metavar="MODEL", help=".onnx file, or edgeml:NAME")
     parser.add_argument(
         "--data", required=True, metavar="PATH",
         help="folder of pictures in a subfolder a class, or .npz file of arrays and labels",
     )  # fmt: skip
-    parser.add_argument("--metric", default="accuracy", help="default: accuracy")
+    parser.add_argument("--metric", default="accuracy",
+                        help="accuracy; others compare two models: edgeml compare")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 

@@ -11,6 +11,10 @@ from edgeml.cli._output import print_json
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
+    parser.epilog = (
+        "A whole report. For one figure on a folder of pictures, or on the data of optimize and "
+        "compare: edgeml eval."
+    )
     parser.add_argument("model", metavar="MODEL", help=".onnx or .tflite file, or edgeml:NAME")
     parser.add_argument(
         "data", metavar="DATA",
@@ -65,6 +69,7 @@ def _read(args: argparse.Namespace) -> tuple[Any, Any, dict[str, Any]]:
     if missing := [name for name in wanted if name not in arrays]:
         raise ConfigError(
             f"{args.data}: there is no array {missing[0]!r}; there are {', '.join(arrays)}"
+            + ("" if {"x", "y"} & {*arrays} else ". Arrays by input name are for edgeml eval")
         )
     slices = {name: arrays[name] for name in args.slice}
     return (arrays["x"], arrays["y"]), arrays[groups] if groups else None, slices

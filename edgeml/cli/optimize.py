@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeml.cli._output import print_json
-from edgeml.errors import OptimizeError
+from edgeml.errors import ModelNotFound, OptimizeError, StoreError
 
 if TYPE_CHECKING:
     from edgeml.quantize import Result
@@ -48,8 +49,7 @@ def main(args: argparse.Namespace) -> int:
     from edgeml.quantize import optimize
 
     output = args.output or _beside(args.model)
-    if not output.parent.is_dir():  # before minutes of search, not after
-        raise OptimizeError(f"{output}: there is no folder {output.parent}; make it first")
+    _check_output(output, args.model)
     show = _Progress() if sys.stderr.isatty() else None
     try:
         result = optimize(
@@ -61,11 +61,14 @@ def main(args: argparse.Namespace) -> int:
         if show is not None:
             show.end()
     refused = result.verdict == "refused"
-    if refused:
-        for ending in (".html", ".json"):
-            result.report.save(output.with_suffix(ending))
-    else:
-        result.save(output)
+    try:
+        if refused:
+            for ending in (".html", ".json"):
+                result.report.save(output.with_suffix(ending))
+        else:
+            result.save(output)
+    except OSError as error:
+        raise _unwritable(output, error) from error
     if args.json:
         print_json({"type": "optimize", **result.report.to_dict()})
     else:
@@ -73,10 +76,32 @@ def main(args: argparse.Namespace) -> int:
     return REFUSED if refused else 0
 
 
+def _check_output(output: Path, model: str) -> None:
+    """Refuse what cannot be written, or is what came in: before minutes of search, not after."""
+    if not output.parent.is_dir():
+        raise OptimizeError(f"{output}: there is no folder {output.parent}; make it first")
+    if output.suffix != ".onnx":
+        raise OptimizeError(
+            f"{output}: expected a name that ends in .onnx; the report takes .html and .json"
+        )
+    if output.exists() and Path(model).exists() and output.samefile(model):
+        raise OptimizeError(f"{output} is the model that comes in: give another file")
+    try:
+        tempfile.TemporaryFile(dir=output.parent).close()
+    except OSError as error:
+        raise _unwritable(output, error) from error
+
+
+def _unwritable(output: Path, error: OSError) -> StoreError:
+    return StoreError(f"{output} cannot be written: {error.strerror}; give another place with -o")
+
+
 def _beside(model: str) -> Path:
     """Return where the result goes: beside a file; here, when the model is from elsewhere."""
     elsewhere = model.startswith(("edgeml:", "http://", "https://"))
     path = Path(model.removeprefix("edgeml:").rpartition("/")[2] if elsewhere else model)
+    if not path.name:
+        raise ModelNotFound(f"{model!r} is no file: expected an .onnx file or edgeml:NAME")
     return path.expanduser().with_suffix(".optimized.onnx")
 
 
@@ -84,7 +109,10 @@ def _print(result: Result, output: Path, *, refused: bool) -> None:
     for line in result.report.lines():
         print(line)
     if refused:
-        print("  no model was written: what came in is best")
+        print(
+            "  no model was written: what came in is best"
+            + (f"; {output} is of an earlier run" if output.exists() else "")
+        )
     else:
         print(f"  model:  {output}")
     print(f"  report: {output.with_suffix('.html')}")

@@ -78,7 +78,7 @@ def test_optimize_refuses_with_status_3_and_writes_no_model(folder, capsys):
         (["optimize", "data.npz"], "data.npz: not an ONNX model"),
         (["optimize", "model.onnx", "--target", "jetson"], "nearest: jetson-"),
         (["optimize", "model.onnx", "--metric", "top5"], "there is no metric 'top5'"),
-        (["optimize", "model.onnx", "--max-drop", "-1"], "expected max_drop of 0 or more"),
+        (["optimize", "model.onnx", "--max-drop", "-1"], "expected max_drop of 0 to 100"),
         (["optimize", "model.onnx", "-o", "none/x.onnx"], "there is no folder none"),
         (["optimize", "model.onnx", "--data", "model.onnx"], "expected a folder of pictures"),
         (["optimize", "model.onnx", "--resume", "data.npz/x"], "nothing can be kept in"),
@@ -127,3 +127,48 @@ def test_as_a_process(folder):
         capture_output=True, text=True, timeout=100,
     )  # fmt: skip
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--max-drop", "inf"], "max_drop of 0 to 100"),
+        (["--max-bytes", "0"], "max_bytes above 0, received 0"),
+        (["--max-latency-ms", "-1", "--target", "this"], "max_latency_ms above 0, received -1"),
+        (["--seed", "-1"], "a seed of 0 or more"),
+        (["--minutes", "nan"], "minutes above 0"),
+        (["-o", "model.onnx"], "model.onnx is the model that comes in"),
+        (["-o", "small.html"], "a name that ends in .onnx"),
+        (["-o", "/proc/x.onnx"], "/proc/x.onnx cannot be written"),
+    ],
+)
+def test_what_cannot_be_asked_is_said_at_once(folder, capsys, arguments, message):
+    before = (folder / "model.onnx").read_bytes()
+    assert main(["optimize", "model.onnx", "--data", "data.npz", *OTHER, *arguments]) == 1
+    shown = capsys.readouterr()
+    assert message in shown.err
+    assert (shown.out, shown.err.count("\n")) == ("", 1)
+    assert (folder / "model.onnx").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["", "."])
+def test_a_model_without_a_name(folder, capsys, name):
+    assert main(["optimize", name, "--data", "data.npz", *OTHER]) == 1
+    assert f"{name!r} is no file" in capsys.readouterr().err
+
+
+def test_eval_takes_the_only_input_as_x_and_compares_nothing(folder, capsys):
+    with np.load("data.npz") as given:
+        np.savez("named.npz", x=given["x"], y=given["labels"])
+    onnx.save(onnx.compose.add_prefix(onnx.load("model.onnx"), "my_"), "named.onnx")
+    assert main(["eval", "named.onnx", "--data", "named.npz"]) == 0
+    assert "accuracy 100.00 points" in capsys.readouterr().out
+    assert main(["eval", "model.onnx", "--data", "data.npz", "--metric", "agreement"]) == 1
+    assert "agreement says how near a model is to another one" in capsys.readouterr().err
+
+
+def test_an_earlier_model_is_not_taken_for_this_runs(folder, capsys):
+    arguments = ["optimize", "model.onnx", "--data", "data.npz", *OTHER]
+    assert main([*arguments, "--max-drop", "5"]) == 0
+    assert main([*arguments, "--max-bytes", "10"]) == 3
+    assert "model.optimized.onnx is of an earlier run" in capsys.readouterr().out

@@ -88,6 +88,8 @@ def test_proved_is_smaller_and_says_what_it_is(digits, tmp_path):
     gain = report["quality"]["difference"]
     assert -2 <= gain["low"] <= gain["value"] <= gain["high"]
     assert report["data"]["parts"] == {"calibration": 200, "search": 200, "final": 519}
+    with pytest.raises(OptimizeError, match="the report would replace it"):
+        found.save(tmp_path / "small.html")
     found.save(tmp_path / "small.onnx")
     saved = (tmp_path / "small.onnx").read_bytes()
     assert hashlib.sha256(saved).hexdigest() == report["identity"]["model_sha256"]
@@ -368,24 +370,33 @@ def test_a_few_examples_prove_nothing(digits):
     assert found.report.to_dict()["data"]["overlap"]
 
 
-def test_constant_data(digits):
-    model, x, _ = digits
-    assert optimize(model, np.zeros_like(x[:40]), target=OTHER).verdict != "proved"
+def test_data_that_prove_anything(digits):
+    """With examples all alike, or labels that the original does not know, nothing can be lost."""
+    model, x, y = digits
+    with pytest.raises(DataError, match="all of the 400 examples hold the same numbers"):
+        optimize(model, np.zeros_like(x[:400]), target=OTHER)
+    with pytest.raises(DataError, match=r"label 1\d+ is no class: the model has 10"):
+        optimize(model, (x[:400], y[:400] + 100), target=OTHER)
+    picked = optimize(model, x[:400], metric=lambda outputs, label: 0.0, max_drop=2, target=OTHER)
+    assert picked.verdict == "not proved"
+    assert "the original itself gets 0.00 points" in picked.report.to_dict()["why"]
 
 
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
         ({"target": "raspbery-pi-5"}, OptimizeError, "nearest: raspberry-pi-5"),
-        ({"max_drop": -1}, OptimizeError, "max_drop of 0 or more"),
-        ({"max_drop": float("nan")}, OptimizeError, "max_drop of 0 or more"),
+        ({"max_drop": -1}, OptimizeError, "max_drop of 0 to 100"),
+        ({"max_drop": float("nan")}, OptimizeError, "max_drop of 0 to 100"),
         ({"minutes": 0}, OptimizeError, "minutes above 0"),
         ({"max_latency_ms": 1, "target": OTHER}, OptimizeError, "its time is not known here"),
         ({"metric": "accuracy"}, DataError, "accuracy needs labels"),
         ({"metric": "top5"}, DataError, "no metric 'top5'"),
         ({"groups": [0, 1] * 20}, OptimizeError, r"too few groups \(2\)"),
         ({"data": np.zeros((40, 9, 8, 1))}, InputError, r"shape \[8, 8, 1\], received \[9, 8, 1\]"),
-        ({"data": np.full((40, 8, 8, 1), np.nan)}, InputError, "NaN or infinity"),
+        ({"data": np.full((40, 8, 8, 1), np.nan)}, InputError, "example .*NaN or infinity"),
+        ({"seed": -1}, OptimizeError, "a seed of 0 or more"),
+        ({"max_bytes": 0}, OptimizeError, "max_bytes above 0"),
         ({"model": "/nowhere.onnx"}, ModelNotFound, "nowhere"),
         ({"model": "edgeml:silero.onnx"}, ModelNotFound, "Did you mean edgeml:silero_vad"),
         ({"resume": "/proc/nowhere"}, OptimizeError, "/proc/nowhere"),

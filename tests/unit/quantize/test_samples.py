@@ -104,7 +104,7 @@ def test_pictures_in_folders_of_classes(tmp_path):
         ([{"x": X}, {"x": X[:, :2]}], {}, r"example 1: 'x': expected shape \['any', 4\]"),
         ([{"z": X}], {}, r"example 0: expected inputs \['x'\], received \['z'\]"),
         ([X], {}, "list of {input name: array}, received one of ndarray"),
-        ({"z": X}, {}, r"expected inputs \['x'\], received \['z'\]"),
+        ({"z": X}, {}, r"the model's inputs \['x'\], received \['z'\]"),
         ((X, Y[:5]), {}, "5 labels for 12 examples"),
         (X, {"groups": Y[:5]}, "5 groups for 12 examples"),
         (7, {}, "received int"),
