@@ -112,6 +112,8 @@ def load(
             'measure before, with edgeml bench MODEL --delegates, and take "auto"'
         )
     guard = Isolation() if isolated is True else isolated
+    if not isinstance(guard, Isolation):
+        raise TypeError(f"isolated must be True, False or an Isolation; received {isolated!r}")
     return load_isolated(
         Source.of(file, name, threads), _settled(entries, file, threads, name), guard
     )
@@ -123,10 +125,11 @@ def check_threads(threads: int | None) -> None:
     Raises:
         ValueError: it is one.
     """
-    if threads is not None and not 1 <= threads <= _MOST_THREADS:
-        raise ValueError(
-            f"threads must be from 1 to {_MOST_THREADS}, or None for all; received {threads}"
-        )
+    if threads is None or (isinstance(threads, int) and 1 <= threads <= _MOST_THREADS):
+        return
+    raise ValueError(
+        f"threads must be from 1 to {_MOST_THREADS}, or None for all; received {threads!r}"
+    )
 
 
 def open_file(file: Path, name: str, delegate: Sequence[Delegate], threads: int | None) -> Session:

@@ -17,6 +17,7 @@ log = logging.getLogger("edgeml.runtime")
 
 _DEADLY = 2  # workers that ended while opening a model, after which it comes last
 _KILL_TIME = 2.0  # seconds that a killed process may take to end
+_LONGEST = 1e9  # seconds that something may be allowed: what the system's clocks can count
 _FIRST_DELAY = 0.1  # seconds before the second attempt in a row
 
 
@@ -37,7 +38,7 @@ class Isolation:
             fallback, `OutputError` is raised.
 
     Raises:
-        ValueError: a number is not positive.
+        ValueError: a number is not positive, or not one that the system can wait for.
 
     Example:
         >>> import numpy as np, edgeml
@@ -58,10 +59,17 @@ class Isolation:
     finite: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("deadline", "load_deadline", "restarts", "within"):
+        for name in ("deadline", "load_deadline", "within"):
             value = getattr(self, name)
-            if not value > 0:
-                raise ValueError(f"Isolation: {name} must be positive; received {value!r}")
+            if not (isinstance(value, int | float) and 0 < value <= _LONGEST):
+                raise ValueError(
+                    f"Isolation: {name} must be a positive number of seconds, at most "
+                    f"{_LONGEST:g}; received {value!r}"
+                )
+        if not (isinstance(self.restarts, int) and self.restarts > 0):
+            raise ValueError(
+                f"Isolation: restarts must be a whole number from 1; received {self.restarts!r}"
+            )
 
 
 class Seat(Protocol):

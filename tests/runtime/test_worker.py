@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import sys
 import threading
@@ -367,10 +368,22 @@ def test_other_systems_than_linux_are_refused(doubles, monkeypatch):
         edgeml.load(doubles, isolated=True)
 
 
+@pytest.mark.parametrize("value", [0, -1, math.nan, math.inf, "1"])
 @pytest.mark.parametrize("name", ["deadline", "load_deadline", "restarts", "within"])
-def test_the_guards_are_positive(name):
-    with pytest.raises(ValueError, match=f"{name} must be positive; received 0"):
-        Isolation(**{name: 0})
+def test_the_guards_are_numbers_that_can_be_waited_for(name, value):
+    with pytest.raises(ValueError, match=f"{name} must be a .*; received {value!r}"):
+        Isolation(**{name: value})
+
+
+def test_the_longest_deadline(doubles, anchor):
+    longest = Isolation(deadline=1e9, load_deadline=1e9, within=1e9)
+    with edgeml.load(doubles, "cpu", 1, isolated=longest) as session:
+        assert session.run(np.ones((1, 3), np.float32))["y"].tolist() == [[2, 2, 2]]
+
+
+def test_isolated_is_a_guard(doubles):
+    with pytest.raises(TypeError, match="True, False or an Isolation; received 'yes'"):
+        edgeml.load(doubles, "cpu", isolated="yes")
 
 
 def test_there_is_one_event(anchor):
