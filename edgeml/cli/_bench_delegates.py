@@ -26,7 +26,7 @@ def compare(args: argparse.Namespace) -> int:
             inputs = random_inputs(session.inputs, dict(args.shape))
     delegates = None if args.delegates == "all" else args.delegates
     found = measure(args.model, delegates, inputs=inputs, threads=threads, seconds=args.seconds)
-    joules, energy = energy_of_delegates(found, inputs)
+    joules, energy = energy_of_delegates(args.model, found, inputs)
     if args.json:
         report = found.to_dict()
         for row, each in zip(report["rows"], joules, strict=True):

@@ -51,7 +51,7 @@ def joules_per_call(
 
 
 def energy_of_delegates(
-    found: Measurement, inputs: Any, meter: EnergyMeter | None = None
+    model: str, found: Measurement, inputs: Any, meter: EnergyMeter | None = None
 ) -> tuple[list[float | None], Energy]:
     """Return the energy of a call on each delegate that was timed, and what counted it.
 
@@ -69,7 +69,7 @@ def energy_of_delegates(
             if opened.problem is not None or row.problem is not None:
                 joules.append(None)
                 continue
-            with load(found.model, row.delegate, found.threads) as session:
+            with load(model, row.delegate, found.threads) as session:
                 given = random_inputs(session.inputs, {}) if inputs is None else inputs
                 joules.append(joules_per_call(opened, callable_of(session, given), given))
         return joules, described(opened)

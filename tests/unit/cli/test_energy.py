@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,8 @@ def test_without_a_counter_it_says_why(tmp_path, monkeypatch, capsys) -> None:
 
 def test_the_energy_of_a_call_on_a_delegate(five_watts) -> None:
     found = measure(ACTIVITY, "cpu", seconds=0.1, threads=1, remember=False)
-    joules, energy = energy_of_delegates(found, None, EnergyMeter(root=five_watts))
+    told = replace(found, model="https://host/model.onnx")  # as it was given, but for a password
+    joules, energy = energy_of_delegates(ACTIVITY, told, None, EnergyMeter(root=five_watts))
     assert energy["source"] == "INA3221 VDD_IN"
     (row,) = found.rows
     assert len(joules) == 1
