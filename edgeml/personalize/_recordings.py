@@ -37,17 +37,18 @@ def recordings_of(examples: Sequence[Example]) -> Array:
 def held_together(examples: Sequence[Example], recordings: Array) -> Array:
     """Return a number for each example; those with the same one are to be held out together.
 
-    Recordings are held out whole, but for the first one of each class, where each example is held
-    out alone: without it the class would not be known. It is always the first, so that examples
-    that a head before has learned from are held out as they were then, and both can be compared.
+    Recordings are held out whole: their numbers are returned. But of each class and subject the
+    first one is held out example by example, with numbers of their own: without it that subject's
+    way would not be known. It is always the first, so that examples that a head before has
+    learned from are held out as they were then, and both heads can be compared.
 
     Args:
         examples: Oldest first.
         recordings: Their recordings.
     """
-    first: dict[str, int] = {}
+    first: dict[tuple[str, str], int] = {}
     for example, recording in zip(examples, recordings, strict=True):
-        first.setdefault(example.label, int(recording))
-    alone = np.array([first[e.label] for e in examples]) == recordings
+        first.setdefault((example.label, example.subject), int(recording))
+    alone = np.array([first[e.label, e.subject] for e in examples]) == recordings
     found: Array = np.where(alone, len(examples) + np.arange(len(examples)), recordings)
     return found

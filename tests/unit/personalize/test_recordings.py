@@ -61,8 +61,8 @@ def test_a_recording_is_a_subject_in_one_sitting():
     ]  # fmt: skip
     recordings = recordings_of(examples)
     assert recordings.tolist() == [0, 0, 1, 0, 2, 2, 1, 3]
-    # Of each class the first recording is held out one by one: 1, 4 of a; 2 of b; 6 of c.
-    assert held_together(examples, recordings).tolist() == [8, 9, 1, 11, 2, 13, 1, 3]
+    # The first recording of each class and subject is held out one by one: not 5 and 8.
+    assert held_together(examples, recordings).tolist() == [8, 9, 10, 11, 2, 13, 14, 3]
 
 
 @pytest.mark.parametrize(("each", "alone"), [(4, 50), (9, 50), (40, 0)])
@@ -91,12 +91,13 @@ def test_a_head_is_tested_on_groups_that_it_has_not_seen(head):
         head.fit(x, labels, groups=[1, 2, 3])
 
 
-def test_what_a_new_recording_says_of_itself_is_no_gain(learner, clock):
-    """A visitor shows the classes the other way round; near each other they agree."""
+@pytest.mark.parametrize("subject", ["", "visitor"])
+def test_what_a_new_recording_says_of_itself_is_no_gain(learner, clock, subject):
+    """Somebody shows the classes the other way round; what is of one sitting agrees."""
     sitting(learner, 15)
     learner.accept(learner.train())
     clock.now += 86400
-    sitting(learner, 15, shift=3, swapped=True, subject="visitor")
+    sitting(learner, 15, shift=3, swapped=True, subject=subject)
     gain = learner.train().report.gain
     assert gain.value == 0  # held out one by one, it would be 0.5
 
@@ -125,6 +126,15 @@ def test_a_recording_that_the_head_in_use_knows_is_no_test_of_it():
 
     gain_over(examples, said, info, ("a", "b", "unknown"), predict)
     assert asked == [4]  # 9 to 12: not 7 and 8, which are of the recording of 5 and 6
+    asked.clear()
+    guest = [example(i, "ab"[i % 2], "ann", at=days * 3) for i in range(13, 17)]
+    said |= {e.id: e.label for e in guest}  # held out one by one, with others of theirs learned
+    gain_over([*examples, *guest], said, info, ("a", "b", "unknown"), predict)
+    assert asked == [4]
+    asked.clear()
+    more = [example(i, "ab"[i % 2]) for i in range(1, 9)]  # one sitting, of which both know half
+    gain_over(more, said, {"held_out": {str(i): "a" for i in range(1, 5)}}, ("a", "b"), predict)
+    assert asked == [4]
 
 
 async def test_the_process_holds_the_same_out(learner, clock):
