@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from edgeml.cli._checks import Finding
-from edgeml.errors import EdgeMLError, PublishError
+from edgeml.errors import EdgeMLError, ModelError, PublishError
 
 if TYPE_CHECKING:
-    from edgeml.app import App
+    from edgeml.app import App, AppConfig
     from edgeml.events import Broker
 
+_ELSEWHERE = ("https://", "http://", "env:", "file:", "cred:")
 _TIMEOUT = 5.0  # seconds that a broker may take to let us in
 
 
@@ -28,7 +29,24 @@ def check_app(path: str) -> list[Finding]:
         return [Finding(path, "error", str(error))]
     config = app.config
     found = f"{len(config.sources)} sources, {len(config.tasks)} tasks"
-    return [Finding(path, "ok", found), *_broker(app)]
+    return [Finding(path, "ok", found), *_models(config), *_broker(app)]
+
+
+def _models(config: AppConfig) -> Iterator[Finding]:
+    """Find models that are not there; those of the web are fetched when the app starts."""
+    from edgeml.app._construct import beside
+    from edgeml.runtime import resolve
+
+    named = [((*task.key, "model"), task.options.get("model")) for task in config.tasks.values()]
+    ladder = config.governor.options.get("models", {}) if config.governor is not None else {}
+    for task, models in ladder.items():
+        named += [(("governor", "models", task), model) for model in models]
+    for key, model in named:
+        if isinstance(model, str) and not model.startswith(_ELSEWHERE):
+            try:
+                resolve(beside(config.document.path, model))
+            except ModelError as error:
+                yield Finding(".".join(key), "error", str(error))
 
 
 def _broker(app: App) -> Iterator[Finding]:

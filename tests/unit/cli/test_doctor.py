@@ -98,3 +98,22 @@ def test_a_cache_folder_that_may_not_be_looked_into(tmp_path, monkeypatch, no_ri
     assert (finding.status, finding.fix) == (
         "warning", "set EDGEML_CACHE_DIR to a folder that can be written",
     )  # fmt: skip
+
+
+def test_models_that_are_not_there_are_named(tmp_path, capsys) -> None:
+    (tmp_path / "walk.csv").write_text("t,x\n0.0,1\n")
+    (tmp_path / "beside.onnx").touch()
+    app = tmp_path / "app.toml"
+    app.write_text(
+        'schema = 1\n[sources.watch]\ntype = "csv"\npath = "walk.csv"\n'
+        '[tasks.what]\ntype = "activity-recognizer"\nsource = "watch"\nmodel = "gone.onnx"\n'
+        '[tasks.more]\ntype = "activity-recognizer"\nsource = "watch"\nmodel = "beside.onnx"\n'
+        '[tasks.web]\ntype = "activity-recognizer"\nsource = "watch"\nmodel = "https://host/m"\n'
+        '[governor]\nmodels.more = ["beside.onnx", "edgeml:activity_wach_int8.onnx"]\n'
+    )
+    assert main(["doctor", str(app), "--json"]) == 1
+    findings = json.loads(capsys.readouterr().out)["findings"]
+    wrong = {f["name"]: f["found"] for f in findings if f["status"] == "error"}
+    assert wrong.pop("tasks.what.model") == "gone.onnx: there is no such file"
+    assert "Did you mean edgeml:activity_watch_int8.onnx?" in wrong.pop("governor.models.more")
+    assert wrong == {}
