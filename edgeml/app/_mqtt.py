@@ -11,6 +11,7 @@ from edgeml.app._command import COMMANDS, SAFE
 from edgeml.app._construct import call, with_paths, with_secrets
 from edgeml.app._document import Document, nearest
 from edgeml.app._options import Option, options_of, validate
+from edgeml.errors import ConfigError
 from edgeml.events import Broker, MqttSink
 from edgeml.events._topic import format_topic
 
@@ -72,9 +73,15 @@ class CommandsConfig:
         return made
 
     def filled(self, prefix: str, app: str) -> CommandsConfig:
-        """Return it with the topics filled in."""
+        """Return it with the topics filled in.
+
+        Raises:
+            ConfigError: answers would go where commands come from, and be taken for such.
+        """
         topic, answers = (format_topic(t, prefix=prefix, app=app)
                           for t in (self.topic, self.answers))  # fmt: skip
+        if answers == topic:
+            raise ConfigError(f"mqtt.commands.answers: must not be the topic of commands, {topic}")
         return dataclasses.replace(self, topic=topic, answers=answers)
 
 

@@ -420,6 +420,9 @@ def test_the_table_of_commands_is_checked(tmp_path) -> None:
         file.write_text(APP.replace(place, new))
         with pytest.raises(ConfigError, match=said):
             read_config(file)
+    file.write_text(APP.replace(place, place + '\nanswers = "edgeml/porch/teach"'))
+    with pytest.raises(ConfigError, match=r"topic of commands, edgeml/porch/teach"):
+        load_app(file).build()
     file.write_text(APP[: APP.index("[tasks")])
     with pytest.raises(ConfigError, match='no task with type = "personal"'):
         load_app(file).build()
