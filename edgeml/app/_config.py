@@ -31,6 +31,7 @@ _OF_TASKS = {
     "changes": Option(bool, False),
     "heartbeat": Option(float, None),
 }
+_MOST_IN_A_ROW = 50
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
@@ -220,8 +221,7 @@ def _read_table(
 def _check_graph(config: AppConfig) -> None:
     for task in config.tasks.values():
         _check_input(config, task)
-    for task in config.tasks.values():
-        _check_acyclic(config, task)
+    _check_chains(config)
     for source in config.sources.values():
         if source.kind.gives in (kinds.PICTURES, kinds.SOUND) and not config.fed_by(source.name):
             raise config.document.error(
@@ -248,12 +248,17 @@ def _check_input(config: AppConfig, task: TaskConfig) -> None:
         )
 
 
-def _check_acyclic(config: AppConfig, task: TaskConfig) -> None:
-    path = [task.name]
-    while (source := config.tasks.get(path[-1])) is not None:
-        if source.source in path:
-            circle = " <- ".join([*path, source.source])
-            raise config.document.error(
-                (*task.key, "source"), f"the tasks feed each other in a circle: {circle}"
-            )
-        path.append(source.source)
+def _check_chains(config: AppConfig) -> None:
+    """Refuse tasks that feed each other in a circle, or in a chain that nobody means."""
+    for task in config.tasks.values():
+        path = [task.name]
+        while (giver := config.tasks.get(path[-1])) is not None:
+            key = (*task.key, "source")
+            if giver.source in path:
+                circle = " <- ".join([*path, giver.source])
+                raise config.document.error(key, f"the tasks feed each other in a circle: {circle}")
+            if len(path) > _MOST_IN_A_ROW:
+                raise config.document.error(
+                    key, f"expected at most {_MOST_IN_A_ROW} tasks that feed one another in a row"
+                )
+            path.append(giver.source)

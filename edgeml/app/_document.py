@@ -119,6 +119,8 @@ def _next_statement(lines: list[str], start: int) -> tuple[dict[str, Any], int]:
     The whole text is valid, so the first run of lines that can be parsed is the statement.
     """
     for end in range(start + 1, len(lines) + 1):
+        if lines[end - 1].endswith(",") and end < len(lines):
+            continue  # amid a list; or in a text of several lines, which does not end here, either
         try:
             return tomllib.loads("\n".join(lines[start:end])), end
         except tomllib.TOMLDecodeError:

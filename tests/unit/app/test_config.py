@@ -194,3 +194,13 @@ def test_the_example_is_what_the_demo_runs() -> None:
     config = read_config(root / "examples" / "demo.toml")
     assert set(config.sources) == {"street", "room", "watch"}
     assert (root / "edgeml" / "app" / "demo.toml").read_text() == config.document.text
+
+
+def test_a_chain_that_nobody_means_is_refused_before_it_is_built(tmp_path) -> None:
+    chain = "".join(
+        f'[tasks.t{n}]\ntype = "python"\nfunction = "a:b"\nsource = "t{n - 1}"\n'
+        for n in range(1, 5000)
+    )
+    text = f'schema = 1\n[sources.t0]\ntype = "thermal"\n{chain}'
+    with pytest.raises(ConfigError, match=r"207: tasks\.t51\.source: expected at most 50 tasks"):
+        read_config(write(tmp_path, text))

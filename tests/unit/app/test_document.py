@@ -57,6 +57,11 @@ def test_each_key_is_found_on_its_line(
     assert Document(TEXT.replace("\n", newline), "app.toml").line_of(key) == line
 
 
+def test_the_line_after_a_long_list_is_found_before_long() -> None:
+    text = "labels = [\n" + '"a",\n' * 60_000 + "]\nx = 1\n"
+    assert Document(text, "app.toml").line_of(("x",)) == 60_003
+
+
 def test_an_error_names_file_line_and_key() -> None:
     error = Document(TEXT, "app.toml").error(("mqtt", "host"), "is no host")
     assert str(error) == "app.toml:5: mqtt.host: is no host"
