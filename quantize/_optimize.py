@@ -256,10 +256,15 @@ def _optimize(
     try:
         if not found.interrupted:
             options.listen("final examination", 0.0, 0.0)
-        return Result(*examination.result())
+        model, report = examination.result()
     except KeyboardInterrupt:
         found.interrupted, found.why = True, "stopped by the user"
-        return Result(*examination.result())
+        model, report = examination.result()
+    if found.chosen is not None:
+        options.store.keep_best(model, found.chosen.to_dict())
+    elif not found.interrupted:
+        options.store.forget_best()
+    return Result(model, report)
 
 
 def _too_old(model: Model) -> list[str]:

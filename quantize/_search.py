@@ -140,6 +140,7 @@ class Search:
         self._rounded: dict[str, tuple[Params, Array]] = {}
         self._ranked: dict[str, dict[str, float]] = {}
         self._kept_float: tuple[str, ...] = ()  # as it makes the model no slower
+        self._best: Candidate | None = None  # of those that keep the promise on the search data
         self._nearer = np.inf  # divergence that a form must stay below, once one has failed
 
     @property
@@ -154,6 +155,7 @@ class Search:
 
     def run(self) -> Found:
         """Search until it is found or the time is over; Ctrl-C ends it with the best so far."""
+        self.store.forget_best(unless=(self.wanted.max_drop, self.wanted.max_bytes))
         self._go_through({
             "calibrating": self._calibrate, "rounding weights": self._round,
             "choosing ranges": self._ranges, "leading layers": self._leading,
@@ -175,6 +177,8 @@ class Search:
         assert failed.divergence is not None
         failed.note = f"loses {lost:.2f} points on the final data"
         self._nearer = failed.divergence * self.wanted.max_drop / lost
+        self._best = None
+        self.store.forget_best()
         self._go_through({
             "keeping blocks float": self._mixed, "other forms": self._others, "timing": self._time
         })  # fmt: skip
@@ -193,6 +197,8 @@ class Search:
             found.interrupted, found.why = True, "stopped by the user"
             if not found.timings:
                 found.chosen = self._best_untimed()
+            if found.chosen is None and (kept := self.store.best()) is not None:
+                found.why += f"; {kept} is the best of an earlier run"
 
     def _calibrate(self) -> None:
         self._blocks = find_blocks(self._index, self.target.kernels)
@@ -345,8 +351,23 @@ class Search:
             return
         candidate.divergence = figures["divergence"]
         candidate.drop, candidate.likely_drop = figures["drop"], figures["likely_drop"]
-        if candidate.drop <= self.wanted.max_drop:
+        if self._refusal(candidate):
+            return
+        if self._best is None or self._preference(candidate) < self._preference(self._best):
+            self._best = candidate
             self.store.keep_best(candidate.model, candidate.to_dict())
+
+    def _refusal(self, candidate: Candidate) -> str:
+        """Return why a form that was weighed cannot be taken, or ""."""
+        most = self.wanted.max_bytes
+        assert candidate.drop is not None
+        if candidate.drop > self.wanted.max_drop:
+            return f"loses {candidate.drop:.3g} points on the search data"
+        if not self._is_near(candidate):
+            return "too much like the form that failed on the final data"
+        if most is not None and candidate.size > most:
+            return f"{candidate.size} bytes, more than {most}"
+        return "" if candidate.size < self.original.ByteSize() else "not smaller than what came in"
 
     def _is_safe(self, candidate: Candidate) -> bool:
         """Return whether it keeps the promise with a margin: the final data are others."""
@@ -432,21 +453,10 @@ class Search:
         return not self._is_safe(candidate), guessed, candidate.size
 
     def _passing(self) -> list[Candidate]:
-        found = []
-        for candidate in self.found.candidates:
-            if candidate.note or candidate.drop is None:
-                continue
-            if candidate.drop > self.wanted.max_drop:
-                candidate.note = f"loses {candidate.drop:.2f} points on the search data"
-            elif not self._is_near(candidate):
-                candidate.note = "too much like the form that failed on the final data"
-            elif self.wanted.max_bytes is not None and candidate.size > self.wanted.max_bytes:
-                candidate.note = f"{candidate.size} bytes, more than {self.wanted.max_bytes}"
-            elif candidate.size >= self.original.ByteSize():
-                candidate.note = "not smaller than what came in"
-            else:
-                found.append(candidate)
-        return found
+        weighed = [c for c in self.found.candidates if not c.note and c.drop is not None]
+        for candidate in weighed:
+            candidate.note = self._refusal(candidate)
+        return [candidate for candidate in weighed if not candidate.note]
 
     def _time(self) -> None:
         passing = sorted(self._passing(), key=self._preference)[:4]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Sequence
@@ -54,8 +55,33 @@ class Store:
     def keep_best(self, model: Model, what: dict[str, Any]) -> None:
         """Keep the best model so far as ``best.onnx``, and what it is as ``best.json``."""
         if self.folder is not None:
+            (self.folder / "best.json").unlink(missing_ok=True)  # never beside another's model
             _write(self.folder / "best.onnx", model.SerializeToString())
             _write(self.folder / "best.json", json.dumps(what, indent=1).encode())
+
+    def best(self) -> Path | None:
+        """Return where the best model so far is, if there is one."""
+        path = None if self.folder is None else self.folder / "best.onnx"
+        return path if path is not None and path.exists() else None
+
+    def forget_best(self, *, unless: tuple[float, int | None] | None = None) -> None:
+        """Remove the best model, unless it loses no more points and has no more bytes than these.
+
+        An earlier run may have been asked for less.
+        """
+        path = self.best()
+        if path is None:
+            return
+        what = path.with_suffix(".json")
+        fits = False
+        if unless is not None:
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                known = json.loads(what.read_text())
+                fits = known["drop_points"] <= unless[0]
+                fits = fits and (unless[1] is None or known["bytes"] <= unless[1])
+        if not fits:
+            path.unlink()
+            what.unlink(missing_ok=True)
 
     def keep_forms(self, original: Model, forms: Sequence[Model]) -> None:
         """Keep the original and what may become of it, to be measured on another machine."""

@@ -110,7 +110,7 @@ def _print(result: Result, output: Path, *, refused: bool) -> None:
         print(line)
     if refused:
         print(
-            "  no model was written: what came in is best"
+            "  no model was written: keep what came in"
             + (f"; {output} is of an earlier run" if output.exists() else "")
         )
     else:

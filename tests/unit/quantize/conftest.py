@@ -9,12 +9,16 @@ import onnx
 import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from sklearn.datasets import load_digits
 
+import edgeml
+from edgeml.layers import Conv2D, Dense, Flatten, MaxPooling2D
 from edgeml.quantize._blocks import find_blocks
 from edgeml.quantize._calibrate import calibrate
 from edgeml.quantize._index import Index
 from edgeml.quantize._plan import make_plan, ranges_by, tensors_of
 from edgeml.quantize._qdq import write
+from edgeml.quantize._session import open_model
 from edgeml.quantize._targets import target_of
 
 
@@ -112,3 +116,27 @@ def _quantize(model: Any, x: Any, target: str = "this", **options: Any) -> Any:
 def quantize() -> Any:
     """``quantize(model, x, target)`` returns a model in 8 bits, and its plan."""
     return _quantize
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: Any) -> Any:
+    """A net that reads digits, and the digits that it has not seen."""
+    x, y = load_digits(return_X_y=True)
+    x = (x / 16).astype(np.float32).reshape(-1, 8, 8, 1)
+    net = edgeml.Sequential([
+        edgeml.Input((8, 8, 1)), Conv2D(16, 3, padding="same", activation="relu"),
+        Conv2D(32, 3, padding="same", activation="relu"), MaxPooling2D(), Flatten(), Dense(10),
+    ])  # fmt: skip
+    loss = edgeml.losses.SparseCategoricalCrossentropy(from_logits=True)
+    net.compile("adam", loss)
+    net.fit(x[:500], y[:500], epochs=3, verbose=0)
+    path = tmp_path_factory.mktemp("digits") / "digits.onnx"
+    net.save(path)
+    return onnx.load(path), x[500:], y[500:]
+
+
+@pytest.fixture(scope="session")
+def outputs(digits: Any) -> Any:
+    """What the float net says."""
+    model, x, _ = digits
+    return open_model(model).run(None, {model.graph.input[0].name: x})[0]
