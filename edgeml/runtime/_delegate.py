@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from edgeml.errors import DelegateError
+from edgeml.errors import DelegateError, MissingExtra
 from edgeml.runtime import _delegates
 from edgeml.runtime._availability import AVAILABLE, Availability, Reason, barred
 from edgeml.runtime._backend import Backend, Delegate
@@ -186,9 +186,12 @@ def available(delegate: str | Delegate) -> Availability:
         raise DelegateError(
             f"available() takes one entry; received {delegate!r}", delegate=str(delegate)
         )
-    if entry.name in _delegates.KINDS:
-        return next(_of_kind(entry))[1]
-    return availability(entry)
+    try:
+        if entry.name in _delegates.KINDS:
+            return next(_of_kind(entry))[1]
+        return availability(entry)
+    except MissingExtra as error:
+        return _without_runtime(error)
 
 
 def delegates() -> dict[str, Availability]:
@@ -203,5 +206,12 @@ def delegates() -> dict[str, Availability]:
     for entry in every():
         backend = _delegates.find(entry.name)
         if backend is not None:
-            found[str(entry)] = _permitted(backend, entry.device)
+            try:
+                found[str(entry)] = _permitted(backend, entry.device)
+            except MissingExtra as error:
+                found[str(entry)] = _without_runtime(error)
     return found
+
+
+def _without_runtime(error: MissingExtra) -> Availability:
+    return Availability(Reason.NOT_INSTALLED, str(error))

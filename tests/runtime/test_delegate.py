@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import edgeml
-from edgeml.errors import DelegateError, ModelFormatError
+from edgeml.errors import DelegateError, MissingExtra, ModelFormatError
 from edgeml.runtime import Availability, Backend, Delegate, Reason, available, delegates
 from edgeml.runtime._availability import AVAILABLE
 from edgeml.runtime._delegate import first, parse
@@ -564,3 +564,14 @@ def test_threads_are_at_least_one(doubles):
         edgeml.load(doubles, threads=0)
     with edgeml.load(doubles, threads=1) as session:
         assert session.run(np.ones((1, 3), np.float32))["y"].tolist() == [[2, 2, 2]]
+
+
+@pytest.mark.parametrize("name", ["cuda", "openvino:gpu", "webgpu", "gpu"])
+def test_without_the_runtime_none_of_its_delegates_can_be_had(monkeypatch, doubles, name):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    found = available(name)
+    assert found.reason is Reason.NOT_INSTALLED
+    assert 'pip install "edgeml-runtime[cpu]"' in str(found)
+    assert not delegates()["cuda:0"]
+    with pytest.raises(MissingExtra, match="needs onnxruntime"):
+        edgeml.load(doubles, name)
