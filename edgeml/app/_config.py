@@ -223,11 +223,11 @@ def _check_graph(config: AppConfig) -> None:
         _check_input(config, task)
     _check_chains(config)
     for source in config.sources.values():
-        if source.kind.gives in (kinds.PICTURES, kinds.SOUND) and not config.fed_by(source.name):
+        gives = "bytes" if source.options.get("payload") == "bytes" else source.kind.gives
+        if gives in (kinds.PICTURES, kinds.SOUND, "bytes") and not config.fed_by(source.name):
             raise config.document.error(
                 source.key,
-                f"no task uses its {source.kind.gives}; add one with source = "
-                f'"{source.name}", or remove it',
+                f'no task uses its {gives}; add one with source = "{source.name}", or remove it',
             )
 
 

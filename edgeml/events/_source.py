@@ -20,6 +20,7 @@ from edgeml.streams import Backoff, Sample, Source
 log = logging.getLogger("edgeml.events")
 
 _MAX_WAITING = 1000  # messages
+_MAX_DEPTH = 100  # lists and objects in one another
 
 
 class MqttSource(Source[Sample[Any]]):
@@ -128,7 +129,13 @@ class MqttSource(Source[Sample[Any]]):
         return message, arrived
 
     def _decode(self, payload: bytes) -> Any:
-        return payload if self.payload == "bytes" else json.loads(payload, parse_constant=_refuse)
+        if self.payload == "bytes":
+            return payload
+        data = json.loads(payload, parse_constant=_refuse)
+        # Who works on it may go down into it with calls, of which Python allows so many only.
+        if payload.count(b"[") + payload.count(b"{") > _MAX_DEPTH and _is_deep(data):
+            raise ValueError(f"lists and objects are nested more than {_MAX_DEPTH} deep")
+        return data
 
     def _receive(self, message: Any) -> None:
         """Take a message from the network; on the loop."""
@@ -166,6 +173,15 @@ class _Inbox:
 
     def __init__(self, source: MqttSource) -> None:
         self.put_nowait = source._receive
+
+
+def _is_deep(data: Any) -> bool:
+    level = [data]
+    for _ in range(_MAX_DEPTH):
+        inner = [part.values() if isinstance(part, dict) else part for part in level
+                 if isinstance(part, dict | list)]  # fmt: skip
+        level = [each for part in inner for each in part]
+    return any(isinstance(part, dict | list) for part in level)
 
 
 def _refuse(constant: str) -> Any:

@@ -74,12 +74,14 @@ async def test_payloads_that_are_none_are_counted_and_left_out(mosquitto, publis
     async with reading(source) as samples:
         await ready(publish, until, port, samples)
         bad = ["{", "", b"\xff\xfe", "[" * 100_000, '{"x": NaN}', "9" * 5000, "1 2"]
+        bad.append('{"a": [' * 300 + "]}" * 300)  # can be read, but not by what calls itself
         for payload in bad:
             await publish(port, "x", payload)
         await publish(port, "x", "1" * 200_001)
+        await publish(port, "x", json.dumps([[n] for n in range(300)]))  # wide, not deep
         await publish(port, "x", '"good"')
         await until(lambda: any(s.data == "good" for s in samples))
-    assert [s.data for s in samples] == ["good"]
+    assert [s.data for s in samples] == [[[n] for n in range(300)], "good"]
     assert source.dropped == {"malformed": len(bad), "too-large": 1}
     assert caplog.text.count("is left out (malformed)") == 1
 

@@ -110,6 +110,10 @@ BAD = {
         GOOD[GOOD.index("[tasks.wake]") : GOOD.index("[tasks.crowd]")], "",
         "13: sources.hall: no task uses its sound; add one with source = \"hall\", or remove it",
     ),
+    "bytes for nothing": (
+        'type = "thermal"', 'type = "mqtt"\ntopics = ["a"]\npayload = "bytes"',
+        "16: sources.heat: no task uses its bytes; add one with source = ",
+    ),
     "task named like a source": ("[tasks.wake]", "[tasks.hall]", "25: tasks.hall: there is a sour"),
     "heartbeat alone": (
         "min_score = 0.5", "heartbeat = 1.0", "23: tasks.people.heartbeat: means nothing without",
