@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from edgeml.errors import InputError
+from edgeml.errors import InputError, ModelError
 from edgeml.streams import Sample
+from edgeml.tasks._arguments import number_in, rate_in, whole_in
 from edgeml.tasks._windows import Readings
 
 Array = np.ndarray[Any, Any]
@@ -37,17 +38,24 @@ class Grid:
 
     @classmethod
     def of(cls, spec: Any, shape: Sequence[Any]) -> Grid | None:
-        """Return what metadata and the input's shape say; None for what comes whole."""
-        if spec.get("type") == "motion" and {"sample_rate", "window", "channels"} <= set(spec):
-            window = int(spec["window"])
-            return cls("motion", float(spec["sample_rate"]), window, int(spec.get("hop", window)),
-                       tuple(spec["channels"]))  # fmt: skip
-        if spec.get("type") == "audio" and len(shape) == 2 and isinstance(
-            window := spec.get("window", shape[1]), int
-        ):  # fmt: skip
-            return cls("audio", float(spec["sample_rate"]), window,
-                       int(spec.get("hop", window // 2)))  # fmt: skip
-        return None
+        """Return what metadata and the input's shape say; None for what comes whole.
+
+        Raises:
+            ModelError: the metadata hold no such numbers.
+        """
+        kind, window = spec.get("type"), spec.get("window", shape[1] if len(shape) == 2 else None)
+        motion = kind == "motion" and {"sample_rate", "window", "channels"} <= set(spec)
+        if not motion and not (kind == "audio" and len(shape) == 2 and isinstance(window, int)):
+            return None
+        try:
+            rate, window = rate_in(spec), whole_in({"window": window}, "window")
+            hop = number_in(spec, "hop", window if motion else max(1, window // 2), least=1)
+        except (KeyError, ValueError) as error:
+            raise ModelError(
+                "the model's metadata edgeml.preprocess: expected positive numbers for "
+                f"sample_rate, window and hop; wrong at {error}"
+            ) from error
+        return cls(kind, rate, window, int(hop), tuple(spec["channels"]) if motion else ())
 
     @property
     def _period(self) -> float:

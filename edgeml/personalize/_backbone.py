@@ -17,6 +17,7 @@ from edgeml.personalize._join import NAMES, cut_at, find_features, joined
 from edgeml.runtime import load, resolve
 from edgeml.streams import Sample
 from edgeml.tasks import ImagePreprocess
+from edgeml.tasks._arguments import number_in, rate_in, whole_in
 from edgeml.tasks._audio import check_audio
 from edgeml.tasks._image import check_frame
 
@@ -52,7 +53,8 @@ class Signal:
         whole = kind in ("audio", "motion") and not (spec.get("frontend") or spec.get("context"))
         if not whole or not {"sample_rate", "window"} <= spec.keys():
             return None
-        return cls(kind, float(spec["sample_rate"]), int(spec["window"]))
+        number_in(spec, "hop", 1, least=1)
+        return cls(kind, rate_in(spec), whole_in(spec, "window"))
 
 
 class Backbone:
@@ -107,7 +109,7 @@ class Backbone:
             self._spec = preprocess if isinstance(preprocess, Mapping) else metadata.preprocess
             self._own = preprocess if callable(preprocess) else None
             self._kind = str(self._spec.get("type", ""))
-            self.signal = None if self._own is not None else Signal.of(self._spec)
+            self.signal = None if self._own is not None else self._signal()
             self._picture = None
             if self._own is None and self._kind == "image":
                 self._picture = ImagePreprocess.parse(self._spec, model=self.name)
@@ -118,6 +120,15 @@ class Backbone:
         except BaseException:
             self._session.close()
             raise
+
+    def _signal(self) -> Signal | None:
+        try:
+            return Signal.of(self._spec)
+        except ValueError as error:
+            raise ModelError(
+                f"{self.name}: metadata edgeml.preprocess: expected positive numbers for "
+                f"sample_rate, window and hop; received {error}"
+            ) from error
 
     def _find(self, features: str | None) -> tuple[str, bool]:
         """Return the value with the features, and whether the model is ONNX."""

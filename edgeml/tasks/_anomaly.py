@@ -126,6 +126,8 @@ class AnomalyDetector(WindowTask):
         super()._prepare(session)
         said = session.metadata.postprocess
         try:
+            if missing := {"score", "contributions"} - {spec.name for spec in session.outputs}:
+                raise ValueError(f"outputs, there is no {min(missing)}")
             self._limit = float(said["threshold"] if self.threshold is None else self.threshold)
             self._level = np.asarray(said["level"], np.float32).reshape(len(self.channels))
         except (KeyError, TypeError, ValueError) as error:

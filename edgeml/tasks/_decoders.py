@@ -41,6 +41,8 @@ def nanodet(strides: Sequence[int] = (8, 16, 32), bins: int = 11) -> Decoder:
 
     Outputs, for each stride: class probabilities [1, cells, classes] and [1, cells, 4 * bins].
     """
+    if min(strides, default=0) < 1 or not 1 <= bins <= 1024:
+        raise ValueError(f"strides {list(strides)}, bins {bins}")
     steps = np.arange(bins, dtype=np.float32)
 
     def decode(outputs: Arrays, size: tuple[int, int], min_score: float) -> Candidates:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgeml.errors import ModelError
-from edgeml.tasks._arguments import check_names, check_seconds, check_share
+from edgeml.tasks._arguments import check_names, check_seconds, check_share, number_in
 from edgeml.tasks._decoders import Candidates, Decoder, make_decoder
 from edgeml.tasks._image import ImagePreprocess, Placement, check_frame
 from edgeml.tasks._nms import nms
@@ -104,9 +104,14 @@ class ObjectDetector(FrameTask):
         if self.only is not None:
             check_names(self.name, self.only, self._names)
             self._wanted = np.array([self._names.index(label) for label in self.only])
-        if (score := self.min_score) is None:
-            score = float(metadata.postprocess.get("threshold", 0.4))
-        self._threshold = score
+        try:
+            score = number_in(metadata.postprocess, "threshold", 0.4, most=1)
+        except ValueError as error:
+            raise ModelError(
+                f"{self.name}: {session.path}: metadata edgeml.postprocess: expected a threshold "
+                f"of 0 to 1; received {error}", path=session.path,
+            ) from error  # fmt: skip
+        self._threshold = score if self.min_score is None else self.min_score
 
     def _infer(self, data: Any, session: Session) -> Detections:
         tensor, place = self._preprocess(check_frame(data, self.name))

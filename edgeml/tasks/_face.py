@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeml.errors import ModelError
-from edgeml.tasks._arguments import check_share
+from edgeml.tasks._arguments import check_share, number_in
 from edgeml.tasks._image import ImagePreprocess, Placement, check_frame
 from edgeml.tasks._nms import weighted_nms
 from edgeml.tasks._outputs import Arrays, check_finite, sigmoid
@@ -87,15 +87,14 @@ class FaceDetector(FrameTask):
             self._centers = anchor_centers(
                 (self._preprocess.height, self._preprocess.width), spec["strides"], spec["anchors"]
             )
-        except (KeyError, TypeError, ValueError) as error:
+            score = number_in(spec, "threshold", 0.5, most=1)
+        except (KeyError, TypeError, ValueError, ArithmeticError) as error:
             raise ModelError(
                 f"{self.name}: {session.path} does not say how its outputs become faces (wrong at "
                 f'{error}); pass postprocess={{"strides": [8, 16], "anchors": [2, 6]}}',
                 path=session.path,
             ) from error
-        if (score := self.min_score) is None:
-            score = float(spec.get("threshold", 0.5))
-        self._threshold = score
+        self._threshold = score if self.min_score is None else self.min_score
 
     def _infer(self, data: Any, session: Session) -> Faces:
         tensor, place = self._preprocess(check_frame(data, self.name))

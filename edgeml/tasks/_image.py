@@ -18,6 +18,7 @@ _CHOICES = {
     "resize": ("stretch", "letterbox"),
     "dtype": ("uint8", "float32"),
 }
+_LARGEST = 16384  # pixels along a side
 _OPTIONAL = (*_CHOICES, "mean", "std", "pad")
 
 
@@ -79,10 +80,13 @@ class ImagePreprocess:
                     f"preprocess: {key} must be one of {', '.join(allowed)}; received {value!r}"
                 )
         for key in ("height", "width"):
-            if not (isinstance(value := getattr(self, key), int) and value > 0):
+            if not (isinstance(value := getattr(self, key), int) and 0 < value <= _LARGEST):
                 raise ModelError(
-                    f"preprocess: {key} must be a positive number of pixels; received {value!r}"
+                    f"preprocess: {key} must be a positive number of pixels, at most {_LARGEST}; "
+                    f"received {value!r}"
                 )
+        if not (isinstance(self.pad, int) and 0 <= self.pad <= 255):
+            raise ModelError(f"preprocess: pad must be a pixel, 0 to 255; received {self.pad!r}")
         if len(self.mean) != 3 or len(self.std) != 3 or 0 in self.std:
             raise ModelError(
                 f"preprocess: mean and std must have three values, std none of 0; received "
@@ -115,7 +119,7 @@ class ImagePreprocess:
             for key in ("mean", "std"):
                 if key in given:
                     given[key] = tuple(float(x) for x in given[key])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, ArithmeticError) as error:
             raise ModelError(
                 f"{model}: metadata edgeml.preprocess is incomplete or wrong at {error}; expected "
                 f"size [height, width] and optional layout, color, dtype, resize, mean, std, pad; "

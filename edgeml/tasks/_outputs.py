@@ -59,7 +59,7 @@ def probabilities(values: NDArray[Any], activation: str, path: str) -> NDArray[n
     Raises:
         ModelError: the activation is unknown, or the output has another shape.
     """
-    if values.size != values.shape[-1]:
+    if not values.ndim or values.size != values.shape[-1]:
         raise ModelError(
             f"{path}: expected an output of shape [1, classes], received {list(values.shape)}; "
             f"name the right one in postprocess",

@@ -9,7 +9,7 @@ import numpy as np
 
 from edgeml.errors import ModelError
 from edgeml.streams import Sample
-from edgeml.tasks._arguments import check_seconds, check_share
+from edgeml.tasks._arguments import check_seconds, check_share, number_in, whole_in
 from edgeml.tasks._audio import Floats, Windows, check_audio
 from edgeml.tasks._outputs import check_finite, pick_output
 from edgeml.tasks._results import Speech
@@ -96,20 +96,27 @@ class VoiceActivity(Task):
             self._check_task(session, "preprocess={…}", "postprocess={…}")
         spec = self._preprocess_given or session.metadata.preprocess
         try:
-            self._rate, self._window = int(spec["sample_rate"]), int(spec["window"])
-            self._context, self._constants = int(spec.get("context", 0)), spec.get("constants", {})
+            self._rate, self._window = whole_in(spec, "sample_rate"), whole_in(spec, "window")
+            self._context = whole_in(spec, "context", 0, least=0)
+            self._constants = dict(spec.get("constants", {}))
+            self._postprocess = self._postprocess_given or session.metadata.postprocess
+            threshold = number_in(self._postprocess, "threshold", 0.5, most=1)
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(
                 f"{self.name}: {session.path} does not say how sound becomes its input (wrong at "
                 f'{error}); pass preprocess={{"sample_rate": 16000, "window": 512, …}}',
                 path=session.path,
             ) from error
-        self._postprocess = self._postprocess_given or session.metadata.postprocess
-        threshold = float(self._postprocess.get("threshold", 0.5))
         onset = self._onset = threshold if self.onset is None else self.onset
         self._offset = max(0.01, onset - 0.15) if self.offset is None else self.offset
-        inputs = [i.name for i in session.inputs if i.name not in session.metadata.state]
-        self._input = next(name for name in inputs if name not in self._constants)
+        known = {*session.metadata.state, *self._constants}
+        inputs = [spec.name for spec in session.inputs if spec.name not in known]
+        if not inputs:
+            raise ModelError(
+                f"{self.name}: {session.path} has no input for sound: each is a state or a "
+                f"constant ({', '.join(sorted(known))})", path=session.path,
+            )  # fmt: skip
+        self._input = inputs[0]
 
     def _try_out(self, session: Session) -> None:
         voice = _Voice(self, session)

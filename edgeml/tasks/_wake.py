@@ -10,7 +10,7 @@ import numpy as np
 
 from edgeml._require import require
 from edgeml.errors import ModelError
-from edgeml.tasks._arguments import check_seconds, check_share
+from edgeml.tasks._arguments import check_seconds, check_share, number_in, whole_in
 from edgeml.tasks._audio import Floats, Windows
 from edgeml.tasks._listen import Listener, Once
 from edgeml.tasks._outputs import check_finite
@@ -87,11 +87,12 @@ class WakeWord(Listener, Task):
         spec = self._preprocess_given or session.metadata.preprocess
         post = session.metadata.postprocess
         try:
-            self._rate = int(spec["sample_rate"])
-            self._frames, self._features = int(spec["frames"]), int(spec["features"])
-            self._step = self._rate * int(spec["step_ms"]) // 1000
-            self._cutoff = float(post["threshold"]) if self.cutoff is None else self.cutoff
-            self._mean_over = self.mean_over or int(post["mean_over"])
+            self._rate = whole_in(spec, "sample_rate", least=1000)
+            self._frames, self._features = whole_in(spec, "frames"), whole_in(spec, "features")
+            self._step = self._rate * whole_in(spec, "step_ms") // 1000
+            given = self.cutoff
+            self._cutoff = number_in(post, "threshold", most=1) if given is None else given
+            self._mean_over = self.mean_over or whole_in(post, "mean_over")
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(
                 f"{self.name}: {session.path} does not say how it is fed and read (wrong at "

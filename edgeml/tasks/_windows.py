@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgeml.errors import InputError, ModelError
 from edgeml.streams import Sample
-from edgeml.tasks._arguments import check_seconds
+from edgeml.tasks._arguments import check_seconds, number_in, rate_in, whole_in
 from edgeml.tasks._task import Model, Task
 
 if TYPE_CHECKING:
@@ -57,9 +57,9 @@ class WindowTask(Task):
     def _prepare(self, session: Session) -> None:
         spec = self._preprocess_given or session.metadata.preprocess
         try:
-            self.rate, self.window = float(spec["sample_rate"]), int(spec["window"])
+            self.rate, self.window = rate_in(spec), whole_in(spec, "window")
             self.channels = tuple(spec["channels"])
-            hop = self.hop or float(spec.get("hop", self.window)) / self.rate
+            hop = self.hop or number_in(spec, "hop", self.window, least=1) / self.rate
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(
                 f"{self.name}: {session.path} does not say how motion becomes its input (wrong "

@@ -23,7 +23,14 @@ from edgeml.app._mqtt import CommandsConfig
 from edgeml.app._personal import Personal, is_held
 from edgeml.app._teach import Teacher
 from edgeml.app._windows import Grid, Windows
-from edgeml.errors import ConfigError, DataError, InputError, StoreError, TrainingError
+from edgeml.errors import (
+    ConfigError,
+    DataError,
+    InputError,
+    ModelError,
+    StoreError,
+    TrainingError,
+)
 from edgeml.events import Broker
 from edgeml.personalize import UNKNOWN, Learner, Store, Utterances
 from edgeml.runtime import resolve
@@ -464,3 +471,6 @@ def test_sound_becomes_windows() -> None:
     with pytest.raises(InputError, match="one channel at 1000 samples a second"):
         list(windows(Sample(block, t=0, arrived=0, duration=20_000_000)))
     assert Grid.of({"type": "image"}, (1, 3, 8, 8)) is None
+    for wrong in ({"hop": 0}, {"sample_rate": 0}, {"window": -1}, {"hop": "x"}):
+        with pytest.raises(ModelError, match="expected positive numbers"):
+            Grid.of({**spec, **wrong}, ("batch", 100))

@@ -8,7 +8,7 @@ import soundfile
 import soxr
 
 import edgeml
-from edgeml.errors import ConfigError, DataError, InputError
+from edgeml.errors import ConfigError, DataError, InputError, ModelError
 from edgeml.personalize import UNKNOWN, Backbone, Learner, Spotter, Utterances
 from edgeml.runtime import resolve
 from edgeml.streams import Sample, Source
@@ -143,5 +143,8 @@ def test_wrong_settings(learner, tmp_path):
         pytest.raises(ConfigError, match="takes no windows of sound"),
     ):
         Spotter(other)
+    with pytest.raises(ModelError, match="expected positive numbers"):
+        Backbone("edgeml:activity_watch_int8.onnx",
+                 preprocess={"type": "motion", "sample_rate": 0, "window": 100})  # fmt: skip
     with pytest.raises(InputError, match="48000 Hz"):
         Spotter(learner)(Sample(np.zeros(480), t=0, arrived=0, duration=10**7))

@@ -16,7 +16,7 @@ from edgeml import (
     WakeWord,
 )
 from edgeml.errors import GraphError, InputError, ModelError, ModelNotFound, OutputError
-from edgeml.tasks import ImagePreprocess
+from edgeml.tasks import AnomalyDetector, ImagePreprocess
 
 FRAME = np.zeros((20, 30, 3), np.uint8)
 IMAGE = {"type": "image", "size": [8, 8], "dtype": "float32"}
@@ -203,3 +203,43 @@ def test_every_task_declares_what_it_publishes():
         assert all(output.template.startswith("{{") for output in task.outputs())
     assert [output.name for output in tasks[2].outputs()] == ["Person", "Dog"]
     assert "get('person', 0)" in tasks[2].outputs()[0].template
+
+
+MOTION = {"sample_rate": 50, "window": 4, "hop": 2, "channels": ["x", "y"]}
+VOICE = {"sample_rate": 16000, "window": 512, "context": 64}
+WAKE = {"sample_rate": 16000, "features": 40, "frames": 3, "step_ms": 10}
+FACES = {"strides": [8, 16], "anchors": [2, 6]}
+WRONG = [
+    *((ActivityRecognizer, MOTION, {}, key, value) for key in ("sample_rate", "window", "hop")
+      for value in (0, -1, 1e999, "x", True)),
+    *((VoiceActivity, VOICE, {}, key, value) for key in VOICE for value in (-1, 0.5, 1e999, None)),
+    *((WakeWord, WAKE, {"threshold": 0.5, "mean_over": 3}, key, value) for key in WAKE
+      for value in (0, 1e999, [1])),
+    *((WakeWord, WAKE, {"mean_over": 3, "threshold": value}, "", 0) for value in ("x", 2, 1e999)),
+    (WakeWord, WAKE, {"mean_over": 0, "threshold": 0.5}, "", 0),
+    (VoiceActivity, VOICE, {"threshold": "high"}, "", 0),
+    (FaceDetector, IMAGE, FACES | {"threshold": "high"}, "", 0),
+    (FaceDetector, IMAGE, FACES | {"strides": [0, 16]}, "", 0),
+    (ObjectDetector, IMAGE, {"decoder": "nanodet", "threshold": float("nan")}, "", 0),
+    (ObjectDetector, IMAGE, {"decoder": "nanodet", "strides": [0]}, "", 0),
+    (ObjectDetector, IMAGE, {"decoder": "nanodet", "bins": 1 << 40}, "", 0),
+    *((ImageClassifier, IMAGE, {}, key, value) for key, value in {
+        "size": [1e999, 8], "pad": 300, "mean": ["x"]}.items()),
+    (ImageClassifier, IMAGE, {}, "size", [1 << 30, 1 << 30]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("task", "pre", "post", "key", "value"), WRONG)
+def test_what_a_model_says_of_itself_is_not_trusted(make_model, task, pre, post, key, value):
+    """A window or hop of 0 would never end, a large one take all memory."""
+    said = {"labels": ["a", "b", "c"], "task": task.task, "postprocess": post,
+            "preprocess": pre | ({key: value} if key else {})}  # fmt: skip
+    model = task(make_model({"y": LOGITS}, metadata=said))
+    with pytest.raises(ModelError, match=r"wrong at|wrong:|preprocess|threshold|decoder nanodet"):
+        model.open()
+
+
+def test_an_anomaly_model_without_its_outputs(make_model):
+    said = {"preprocess": MOTION, "postprocess": {"threshold": 1.0, "level": [0, 0]}}
+    with pytest.raises(ModelError, match="there is no contributions"):
+        AnomalyDetector(make_model({"score": LOGITS}, metadata=said)).open()
