@@ -66,6 +66,8 @@ class Examination:
         if slow := self._too_slow(latency):
             self.found.why, self.found.chosen, verdict = slow, None, "refused"
         chosen = self.found.chosen
+        if chosen is not None and not self.found.interrupted:
+            self._explain(chosen)
         said: dict[str, Any] = {
             "verdict": verdict,
             "asked": {"metric": self.judge.metric.name, **asdict(self.wanted),
@@ -94,6 +96,16 @@ class Examination:
         if chosen is not None and not self.found.interrupted:
             content |= self._looks(chosen)
         return model, Report(content)
+
+    def _explain(self, chosen: Candidate) -> None:
+        """Say of each form that keeps the promise, too, why another was taken."""
+        for other in self.found.candidates:
+            if other is not chosen and not other.note:
+                other.note = (
+                    "outputs less near, or as near as another's" if other.drop is None
+                    else "not timed: the chosen one is the better guess" if other.ratio is None
+                    else "the chosen one is faster, or smaller and about as fast"
+                )  # fmt: skip
 
     def _described(self, chosen: Candidate, said: Mapping[str, Any]) -> Model:
         """Return the model with its history in its metadata, if it stays small enough."""
@@ -249,9 +261,9 @@ class Examination:
             looks["layers"] = layers(index, plan, self.found.sensitivity, nodes, chosen.floating)
             looks["saturation"] = saturation(index, plan, chosen.model)
         try:
-            looks["robustness"] = robustness(
-                self.original, chosen.model, self.judge, self.parts[2][:_TRIED]
-            )
+            some = self.parts[2][:_TRIED]
+            looks["robustness"] = robustness(self.original, chosen.model, self.judge, some)
+            looks["robust_examples"] = len(some)
         except EdgeMLError as error:
             self.notes.append(f"robustness not measured: {error}")
         return looks

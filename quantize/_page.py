@@ -18,7 +18,7 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 th, td { text-align: left; padding: .25rem .6rem .25rem 0; border-bottom: 1px solid var(--line);
          vertical-align: top }
 th { font-weight: 600 } td.n, th.n { text-align: right; padding-right: 1.2rem }
-td { overflow-wrap: anywhere } td.n { white-space: nowrap }
+td { overflow-wrap: anywhere } td:first-child { min-width: 5rem } td.n { white-space: nowrap }
 ul { margin: .4rem 0; padding-left: 1.2rem }
 .facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(13rem, 1fr)); gap: 1rem;
          margin: 1rem 0 }
@@ -79,9 +79,11 @@ def _facts(report: Mapping[str, Any]) -> str:
     size, latency = report["bytes"], report["latency"]
     facts = [("size", f"{size['model'] / 1e6:.2f} MB", (f"for {size['original'] / 1e6:.2f} MB, "
               f"{size['model'] / size['original']:.2f}x"))]  # fmt: skip
-    if isinstance(latency, str):
-        why = "the target is another machine" if report["chosen"] else "nothing was chosen"
-        facts.append(("time", latency, why))
+    if not report["chosen"]:
+        facts = []
+    elif isinstance(latency, str):
+        stopped = report["why"].startswith("stopped")
+        facts.append(("time", latency, report["why"] if stopped else "it is another machine's"))
     else:
         model = latency["model"]
         facts.append((
@@ -106,8 +108,9 @@ def _facts(report: Mapping[str, Any]) -> str:
         ))  # fmt: skip
     quality = report["quality"]
     if quality.get("difference"):
+        failed = "" if report["chosen"] else " of what failed"
         facts.append((
-            report["asked"]["metric"], f"{quality['model']:.2f} points",
+            f"{report['asked']['metric']}{failed}", f"{quality['model']:.2f} points",
             f"for {quality['original']:.2f}; {_gain(quality['difference'])}",
         ))  # fmt: skip
     boxes = "".join(
@@ -158,6 +161,8 @@ def _times(report: Mapping[str, Any]) -> str:
         f"Medians of {len(latency['model']['rounds'])} rounds, in which both took turns, with "
         f"{report['identity']['threads']} threads; the numbers hold for this machine only."
     )
+    if latency.get("measured_on"):
+        said = f"What edgeml bench measured on {latency['measured_on']}: one median each."
     head = ("ms a call", "5% of rounds below", "median", "95% below")
     return f"<h2>Time</h2><p>{escape(said)}</p>{_table(head, rows, numbers=(1, 2, 3))}"
 
@@ -175,7 +180,15 @@ def _candidates(report: Mapping[str, Any]) -> str:
         for c in report["candidates"]
     ]  # fmt: skip
     head = ("form", "MB", "points lost", "divergence", "times as fast", "")
-    return f"<h2>Forms tried</h2>{_pareto(report)}{_table(head, rows, numbers=range(1, 5))}"
+    said = (
+        "Points lost are on the search data, where the forms were weighed. Divergence is how far "
+        "outputs are from the original's, 0 being the same; of forms without points, on a few "
+        "examples."
+    )
+    return (
+        f"<h2>Forms tried</h2>{_pareto(report)}{_table(head, rows, numbers=range(1, 5))}"
+        f'<p class="soft">{escape(said)}</p>'
+    )
 
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 640, 270, 60, 48
@@ -330,7 +343,13 @@ def _robust(report: Mapping[str, Any]) -> str:
         for what, scores in report["robustness"].items()
     ]  # fmt: skip
     head = ("inputs changed by", "original", "model", "difference")
-    return f"<h2>Robustness, points</h2>{_table(head, rows, numbers=(1, 2, 3))}"
+    said = (
+        f"Both models on {report['robust_examples']} of the final examples, changed; what is right "
+        "is what is right for the unchanged ones. No intervals: a hint, not a proof."
+    )
+    return (
+        f"<h2>Robustness, points</h2><p>{escape(said)}</p>{_table(head, rows, numbers=(1, 2, 3))}"
+    )
 
 
 def _again(report: Mapping[str, Any]) -> str:

@@ -50,32 +50,19 @@ class Report:
     def lines(self) -> list[str]:
         """Return what a terminal shows, a line each."""
         found = self._content
-        chosen, size = found["chosen"], found["bytes"]
+        chosen = found["chosen"]
         lines = [f"{found['verdict']}: {chosen['name'] if chosen else 'the original'}"]
         lines += [f"  {reason}" for reason in found["why"].split("; ") if reason]
         quality = found["quality"]
         if quality.get("difference"):
+            failed = "" if chosen else " of what failed"
             lines.append(
-                f"  {found['asked']['metric']}: {quality['model']:.2f} for "
+                f"  {found['asked']['metric']}{failed}: {quality['model']:.2f} for "
                 f"{quality['original']:.2f} points on {quality['examples']} examples, "
                 f"{_interval(quality['difference'])}; {found['asked']['max_drop']:g} may be lost"
             )
-        lines.append(
-            f"  size: {size['model'] / 1e6:.2f} MB for {size['original'] / 1e6:.2f} "
-            f"({size['model'] / size['original']:.2f}x)"
-        )
-        latency = found["latency"]
-        if isinstance(latency, str):
-            lines.append(f"  time: {latency}")
-        else:
-            model = latency["model"]
-            where = latency.get("measured_on")
-            lines.append(
-                f"  time: {model['median_ms']:.2f} ms for {latency['original']['median_ms']:.2f}, "
-                f"{model['ratio']:.2f} times as fast "
-                + (f"on {where}" if where else
-                   f"[{model['ratio_low']:.2f}, {model['ratio_high']:.2f}]")
-            )  # fmt: skip
+        if chosen:
+            lines += _costs(found)
         if "process" in found:
             memory = [found["process"][name] for name in ("model", "original")]
             lines.append(
@@ -109,6 +96,23 @@ class Report:
             raise OptimizeError(f"{target}: a report is written as .json or .html")
         with replacing(target) as file:
             file.write(text.encode())
+
+
+def _costs(found: Mapping[str, Any]) -> list[str]:
+    size, latency = found["bytes"], found["latency"]
+    lines = [(
+        f"  size: {size['model'] / 1e6:.2f} MB for {size['original'] / 1e6:.2f} "
+        f"({size['model'] / size['original']:.2f}x)"
+    )]  # fmt: skip
+    if isinstance(latency, str):
+        return [*lines, f"  time: {latency}"]
+    model, where = latency["model"], latency.get("measured_on")
+    interval = f"[{model['ratio_low']:.2f}, {model['ratio_high']:.2f}]"
+    lines.append(
+        f"  time: {model['median_ms']:.2f} ms for {latency['original']['median_ms']:.2f}, "
+        f"{model['ratio']:.2f} times as fast {f'on {where}' if where else interval}"
+    )
+    return lines
 
 
 def _plain(value: Any) -> Any:

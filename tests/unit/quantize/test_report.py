@@ -106,6 +106,26 @@ def test_the_page_of_a_full_report_has_all_parts(reports):
         assert f"<h2>{head}" in text
 
 
+def test_each_form_that_was_not_taken_says_why(reports):
+    report = reports["full"].to_dict()
+    assert len(report["candidates"]) > 2
+    for one in report["candidates"]:
+        assert bool(one["note"]) == (one["name"] != report["chosen"]["name"])
+    assert f"on {report['robust_examples']} of the final examples" in page(report)
+
+
+def test_a_page_of_nothing_chosen_has_no_figures_of_it(reports):
+    report = reports["refused"].to_dict()
+    text = page(report)
+    assert "<b>" not in text
+    failed = {**report, "quality": reports["full"].to_dict()["quality"]}
+    assert "closeness of what failed" in page(failed)
+    assert "closeness of what failed" in str(Report(failed))
+    there = {**reports["full"].to_dict()}
+    there["latency"] = {**there["latency"], "measured_on": "a board"}
+    assert "What edgeml bench measured on a board" in page(there)
+
+
 def test_names_are_escaped(reports):
     def nasty(value):
         if isinstance(value, dict):
@@ -134,7 +154,7 @@ def test_what_a_terminal_shows(reports):
     assert lines[0] == "refused: the original"
     assert any(line.endswith("bytes, more than 10") for line in lines)  # a reason a line
     assert not any(";" in line for line in lines)
-    assert "  time: not measured" in lines
+    assert not any("size" in line or "time" in line for line in lines)  # nothing was chosen
     assert str(reports["again"]).count("quantized already") == 1
 
 
