@@ -46,19 +46,24 @@ class Notifier:
             return None
         return Notifier(address, _watchdog(environment))
 
-    def tell(self, **fields: str) -> None:
-        """Send fields, such as ``READY="1"``; a manager that does not listen is logged once."""
+    def tell(self, **fields: str) -> bool:
+        """Send fields, such as ``READY="1"``; return whether they are on their way.
+
+        A manager that does not listen is logged once.
+        """
         text = "\n".join(f"{key}={' '.join(value.split())}" for key, value in fields.items())
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
                 sender.setblocking(False)  # a manager that is busy must not hold the loop up
                 sender.sendto(text.encode(), self.address)
         except BlockingIOError:
-            return  # its queue is full; the next tick tells again
+            return False  # its queue is full; the next tick tells again
         except OSError as error:
             if not self._broken:
                 log.warning("systemd cannot be told how we are: %s", error)
             self._broken = True
+            return False
+        return True
 
 
 def _watchdog(environment: Mapping[str, str]) -> float | None:
@@ -95,12 +100,11 @@ class Reporter:
             now = time.monotonic()
             if stats is not None:
                 flow.look(stats)
-                if not ready and flow.is_open():
-                    self.notifier.tell(READY="1")
+                if not ready and flow.is_open() and self.notifier.tell(READY="1"):
                     ready, pinged = True, now
                     flow.mark()
-                if ready and every is not None and now - pinged >= every / 2 and flow.flows():
-                    self.notifier.tell(WATCHDOG="1")
+                is_due = ready and every is not None and now - pinged >= every / 2
+                if is_due and flow.flows() and self.notifier.tell(WATCHDOG="1"):
                     pinged = now
                     flow.mark()
                 if now - said >= min(_STATUS_EVERY, (every or _STATUS_EVERY) / 2):

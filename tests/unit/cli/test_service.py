@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import functools
 import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from edgeml.app import load_app
 from edgeml.cli import main
 from edgeml.cli._flow import Flow
-from edgeml.cli._notify import Notifier
+from edgeml.cli._notify import Notifier, Reporter
 from edgeml.cli._service_board import FOLDER, boards, find_board, read_board
 from edgeml.errors import ConfigError
 from edgeml.runtime._delegates import names as delegates
@@ -442,6 +446,44 @@ def test_udev_takes_the_rules():
 def test_what_the_manager_wants_is_read_from_the_environment(environment, expected):
     notifier = Notifier.of(environment)
     assert (notifier and (notifier.address, notifier.watchdog)) == expected
+
+
+async def test_ready_is_told_again_when_the_managers_queue_was_full(tmp_path, until):
+    class Counting(Notifier):
+        refused = 0
+
+        def tell(self, **fields):
+            told = super().tell(**fields)
+            self.refused += "READY" in fields and not told
+            return told
+
+    (tmp_path / "walk.csv").write_text("t,x\n0.0,1\n0.1,2\n")
+    (tmp_path / "app.toml").write_text(
+        'schema = 1\n[sources.watch]\ntype = "csv"\npath = "walk.csv"\nloop = true\n'
+    )
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind("")  # a name that the kernel chooses
+        manager.setblocking(False)
+        notifier = Counting(f"@{manager.getsockname()[1:].decode()}", watchdog=0.08)
+        while notifier.tell(STATUS="busy"):
+            pass
+        app = load_app(tmp_path / "app.toml")
+        app.build()
+        tasks = [asyncio.create_task(app.run())]
+        tasks.append(asyncio.create_task(Reporter(app, notifier).report()))
+        await until(lambda: notifier.refused)
+        heard = set()
+
+        def is_told():
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    heard.add(manager.recv(4096))
+            return heard >= {b"READY=1", b"WATCHDOG=1"}
+
+        await until(is_told)
+        app.stop()
+        await tasks[0]
+        tasks[1].cancel()
 
 
 def figures(came: int, *, done: int = 0, holds: int = 0, queued: int = 0) -> Stats:
