@@ -220,7 +220,7 @@ class App:
         self._stop_asked.set()
         if self._is_opening():
             self._task.cancel()  # nothing is on its way yet
-        else:
+        elif self.pipeline.is_running:  # else it has ended by itself
             self._draining = asyncio.ensure_future(self.pipeline.drain())
 
     def _is_opening(self) -> bool:

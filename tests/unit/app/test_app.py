@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import threading
 from pathlib import Path
@@ -129,6 +130,30 @@ async def test_stop_before_the_run_is_remembered(folder) -> None:
     app.stop()
     await asyncio.wait_for(app.run(), 20)
     assert seen == []
+
+
+async def test_to_stop_an_app_that_ends_by_itself_is_no_error(folder) -> None:
+    app, seen = make(folder, WATCH)
+    problems: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: problems.append(context))
+
+    class Beside:
+        """What is still up when the pipeline has ended, as the broker of its own is."""
+
+        async def __aenter__(self) -> None:
+            pass
+
+        async def __aexit__(self, *exc_info: object) -> None:
+            app.stop()
+            for _ in range(5):
+                await asyncio.sleep(0)
+
+    app._embedded = Beside()  # type: ignore[assignment]
+    await app.run()
+    del app
+    gc.collect()
+    assert seen
+    assert problems == []
 
 
 async def test_a_failing_stage_ends_the_app_with_its_error(folder) -> None:
