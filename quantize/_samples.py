@@ -352,8 +352,12 @@ def _of_pictures(folder: Path, model: Model) -> Samples:
         return {name: prepare(frame)[0]}
 
     known = [str(label) for label in metadata.get("labels", [])]
-    classes = [file.parent.name for file in files]
-    labels = None
-    if all(file.parent != folder for file in files) and set(classes) <= set(known):
-        labels = [known.index(label) for label in classes]
+    classes = [file.parent.name if file.parent != folder else "" for file in files]
+    strange = sorted(set(classes) - set(known))
+    if strange and not set(classes).isdisjoint(known):  # some are labels: all are meant to be
+        raise DataError(
+            f"{folder / strange[0]} holds pictures and is no label of the model, as other "
+            f"subfolders are; it has {', '.join(known[:10])}{' …' if len(known) > 10 else ''}"
+        )
+    labels = None if strange else [known.index(label) for label in classes]
     return Samples(len(files), feed, labels, origin=str(folder.name))

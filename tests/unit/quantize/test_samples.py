@@ -85,6 +85,11 @@ def test_pictures_in_folders_of_classes(tmp_path):
     assert found.labels == [1, 0]
     assert found.feed(0)["x"].shape == (1, 3, 4, 4)
     assert found.feed(0)["x"] == pytest.approx(40 / 255, abs=0.01)
+    (tmp_path / "dog").rename(tmp_path / "dogs")
+    with pytest.raises(DataError, match=r"dogs holds pictures and is no label.*has dog, cat"):
+        samples_of(tmp_path, described)
+    assert samples_of(tmp_path / "dogs", described).labels is None
+    (tmp_path / "dogs").rename(tmp_path / "dog")
     (tmp_path / "dog" / "a.png").write_bytes(b"no picture")
     with pytest.raises(DataError, match=r"dog/a\.png cannot be read"):
         found.feed(1)
