@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -182,10 +183,11 @@ def _checked_settings(
     rate: float, window: float, hop: float, alarms_per_day: float, most: int
 ) -> tuple[int, int]:
     """Return the readings of a window, and from one to the next."""
-    if not (rate > 0 and window > 0 and hop > 0 and alarms_per_day > 0 and most >= 10):
+    given = (rate, window, hop, alarms_per_day)
+    if not (all(0 < value < math.inf for value in given) and most >= 10):
         raise ConfigError(
-            "learn_normal: expected rate, window, hop and alarms_per_day above 0 and most of at "
-            f"least 10; received {rate!r}, {window!r}, {hop!r}, {alarms_per_day!r}, {most!r}"
+            "learn_normal: expected finite rate, window, hop and alarms_per_day above 0 and most "
+            f"of at least 10; received {rate!r}, {window!r}, {hop!r}, {alarms_per_day!r}, {most!r}"
         )
     length, step = round(window * rate), max(1, round(hop * rate))
     if not 8 <= length <= 2048:

@@ -296,7 +296,7 @@ class Head(ABC):
 
         content = self.to_onnx().SerializeToString()
 
-        with writing(path) as file:
+        with writing(path, 0o600) as file:  # it was learned from somebody's data
             file.write(content)
 
 

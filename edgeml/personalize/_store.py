@@ -128,11 +128,16 @@ class Store:
                 self._state("size", str(size))
                 self._state("name", name)
         elif said["backbone"] != backbone:
-            raws = self._db.one("SELECT count(raw), count(*) FROM examples")
-            offer = "" if not raws[1] else (
-                f" {raws[0]} of its {raws[1]} examples were kept raw and can be embedded anew: "
-                "Learner(…, reembed=True), in app.toml reembed = true; the others are lost by that."
+            raws, there = self._db.one("SELECT count(raw), count(*) FROM examples")
+            offer = "" if raws or not there else (
+                f" None of its {there} examples was kept raw (keep_raw), to be embedded anew."
             )  # fmt: skip
+            if raws:
+                offer = (
+                    f" {raws} of its {there} examples were kept raw and can be embedded anew: "
+                    "Learner(…, reembed=True), in app.toml reembed = true; the others are lost by "
+                    "that."
+                )
             raise StoreError(
                 f"{self.folder}: the examples are of another backbone ({said.get('name')}, "
                 f"{said['size']} features), and this one is {name or backbone}, {size} features."

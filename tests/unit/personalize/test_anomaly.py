@@ -179,6 +179,7 @@ def test_a_file_and_a_store_keep_it(model, tmp_path):
     (machine(300), {"channels": ["x"]}, ShapeError, "there are 3, and 1 names"),
     (machine(300), {"window": 0.05}, ConfigError, "8 to 2048 readings"),
     (machine(300), {"rate": 0}, ConfigError, "above 0"),
+    (machine(300), {"rate": float("inf")}, ConfigError, "finite rate"),
     ("text", {}, ShapeError, "expected numbers"),
 ])  # fmt: skip
 def test_refuses_what_nothing_can_be_learned_from(values, options, error, said):

@@ -212,6 +212,7 @@ def test_features_by_name():
 
 def test_file_has_its_labels_and_method(tmp_path):
     NearestMean().fit(np.eye(4), list("aabb")).export(tmp_path / "head.onnx")
+    assert (tmp_path / "head.onnx").stat().st_mode & 0o077 == 0  # somebody's data
     props = {p.key: p.value for p in onnx.load(tmp_path / "head.onnx").metadata_props}
     assert json.loads(props["edgeml.labels"]) == ["a", "b", UNKNOWN]
     assert json.loads(props["edgeml.personalize"])["method"] == "nearest-mean"

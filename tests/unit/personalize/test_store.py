@@ -184,9 +184,13 @@ def test_refuses_examples_of_another_backbone_and_offers_to_embed_them_anew(stor
     store.add("a", [1, 2])
     with pytest.raises(StoreError, match=r"lite0.*1 of its 2 examples were kept raw.*reembed=True"):
         store.bind("second", 3, "watch")
-    store.reembed("second", 3, "watch", {1: [1, 2, 3]})
+    store.remove(1)
+    with pytest.raises(StoreError, match=r"None of its 1 examples was kept raw \(keep_raw\)"):
+        store.bind("second", 3, "watch")
+    store.add("a", [1, 2], raw=b"x")
+    store.reembed("second", 3, "watch", {3: [1, 2, 3]})
     store.bind("second", 3)
-    assert [(e.id, e.features.tolist()) for e in store.examples()] == [(1, [1, 2, 3])]
+    assert [(e.id, e.features.tolist()) for e in store.examples()] == [(3, [1, 2, 3])]
 
 
 def test_full_disk_changes_nothing_and_says_so(store):
