@@ -104,16 +104,16 @@ def gone(pid):
 
 
 @pytest.mark.parametrize(
-    ("fault", "cause"),
+    ("fault", "deadline", "cause"),
     [
-        ("crash", "it was ended by SIGSEGV; its last words: Fatal Python error: Segmentation"),
-        ("fail", "the fake accelerator has gone"),
-        ("hang", "no answer within 1 s"),
-        ("freeze", "no answer within 1 s"),
+        ("crash", DEADLINE, "by SIGSEGV; its last words: Fatal Python error: Segmentation"),
+        ("fail", DEADLINE, "the fake accelerator has gone"),
+        ("hang", 1, "no answer within 1 s"),
+        ("freeze", 1, "no answer within 1 s"),
     ],
 )
-def test_the_cpu_answers_until_the_delegate_is_back(doubles, fake, caplog, fault, cause):
-    guard = Isolation(deadline=1)
+def test_the_cpu_answers_until_the_delegate_is_back(doubles, fake, caplog, fault, deadline, cause):
+    guard = Isolation(deadline=deadline)
     with (
         caplog.at_level(logging.INFO, "edgeml.runtime"),
         edgeml.load(doubles, "fake", 1, isolated=guard) as session,
