@@ -19,6 +19,7 @@ from edgeml.streams import BlockingSource, Sample
 
 log = logging.getLogger("edgeml.devices")
 
+_LONGEST = 1e10  # seconds between the first row and any other
 _ROWS_A_CALL = 128
 _Row = tuple[float, dict[str, float]]
 
@@ -202,6 +203,10 @@ class _Rows:
                     self._drops.add("time-backwards", detail=f"line {self._reader.line_num}")
                     continue
                 first = seconds if first is None else first
+                if seconds - first > _LONGEST:
+                    detail = f"line {self._reader.line_num}: {seconds:g} s is centuries later"
+                    self._drops.add("garbage", detail=detail)
+                    continue
                 last = seconds
                 yield seconds - first, values
         except csv.Error as error:

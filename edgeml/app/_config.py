@@ -126,6 +126,10 @@ def parse_config(document: Document) -> AppConfig:
     _check_schema(document)
     top = validate(document, (), document.data, _TOP)
     name = top.get("name", Path(document.path).stem)
+    if "name" not in top and not _NAME.fullmatch(name):
+        raise document.error(
+            (), f'{name!r}, as the file is called, cannot be a name; give one, such as name = "app"'
+        )
     _check_name(document, ("name",), name)
     sources = _read_sources(document, top.get("sources", {}))
     tasks = _read_tasks(document, top.get("tasks", {}))

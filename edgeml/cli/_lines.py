@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from edgeml.cli._output import printable
+
 if TYPE_CHECKING:
     from edgeml.events import Event
 
@@ -14,9 +16,7 @@ def line_of(event: Event) -> str:
     """Return an event as a line: time of day (UTC), source, task, what was found."""
     who = f"{event.source} {event.task}".strip()
     time = event.time.strftime("%H:%M:%S.%f")[:-3]
-    text = f"{time}  {who}: {describe(event.data)}"
-    # A label may come from anywhere: what it holds must not steer the terminal.
-    text = "".join(c if c.isprintable() else "?" for c in text)
+    text = printable(f"{time}  {who}: {describe(event.data)}").replace("\n", "?")
     return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 1]}…"
 
 

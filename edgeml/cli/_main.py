@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from edgeml._version import __version__
+from edgeml.cli._output import LogFormatter, printable
 from edgeml.errors import EdgeMLError, StageFailed
 
 COMMANDS = {
@@ -105,11 +106,13 @@ def _report(error: Exception, text: str, *, debug: bool) -> int:
         import traceback
 
         traceback.print_exception(error)
-    print("edgeml: error:", " ".join(text.split()), file=sys.stderr)
+    print("edgeml: error:", printable(" ".join(text.split())), file=sys.stderr)
     return 1
 
 
 def _set_up_logging(verbose: bool, *, debug: bool) -> None:
     level = logging.DEBUG if debug else logging.INFO if verbose else logging.WARNING
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(LogFormatter())
+    logging.basicConfig(handlers=[handler])
     logging.getLogger("edgeml").setLevel(level)

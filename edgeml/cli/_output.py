@@ -3,9 +3,26 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
+
+
+def printable(text: str) -> str:
+    """Return a text in which nothing steers the terminal: it may hold what came from outside."""
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+
+
+class LogFormatter(logging.Formatter):
+    """How messages look; what they quote may come from outside."""
+
+    def __init__(self) -> None:
+        super().__init__("%(levelname)s %(name)s: %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the base class's name
+        """Return the line of a record."""
+        return printable(super().formatMessage(record))
 
 
 def print_json(value: Any) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from edgeml._require import require
+from edgeml.cli._output import LogFormatter
 from edgeml.cli._summary import causes
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ class _LogAbove(logging.Handler):
     def __init__(self, console: Any) -> None:
         super().__init__()
         self._console = console
-        self.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+        self.setFormatter(LogFormatter())
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one record."""

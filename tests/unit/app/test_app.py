@@ -133,22 +133,25 @@ async def test_stop_before_the_run_is_remembered(folder) -> None:
 
 
 async def test_to_stop_an_app_that_ends_by_itself_is_no_error(folder) -> None:
-    app, seen = make(folder, WATCH)
     problems: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: problems.append(context))
 
     class Beside:
         """What is still up when the pipeline has ended, as the broker of its own is."""
 
+        def __init__(self, app: App) -> None:
+            self.app = app
+
         async def __aenter__(self) -> None:
             pass
 
         async def __aexit__(self, *exc_info: object) -> None:
-            app.stop()
+            self.app.stop()
             for _ in range(5):
                 await asyncio.sleep(0)
 
-    app._embedded = Beside()  # type: ignore[assignment]
+    app, seen = make(folder, WATCH)
+    app._embedded = Beside(app)  # type: ignore[assignment]
     await app.run()
     del app
     gc.collect()

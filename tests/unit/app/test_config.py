@@ -71,6 +71,9 @@ def test_the_name_is_the_files_by_default(tmp_path) -> None:
     file = tmp_path / "porch.toml"
     file.write_text('schema = 1\n[sources.heat]\ntype = "thermal"\n')
     assert read_config(file).name == "porch"
+    odd = file.rename(tmp_path / "my porch.toml")
+    with pytest.raises(ConfigError, match=r"'my porch', as the file is called,.* name = \"app\""):
+        read_config(odd)
 
 
 # What is replaced in GOOD, what by, and the message after "app.toml:".

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import logging
 import subprocess
 import sys
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from edgeml import errors
 from edgeml._version import __version__
 from edgeml.cli import _main, main
+from edgeml.cli._output import LogFormatter
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -75,6 +77,7 @@ class Command:
             1,
             "edgeml: error: stage 'x' failed; --debug shows where",
         ),
+        (errors.MediaError("it begins with \x1b[2J"), 1, "edgeml: error: it begins with ?[2J\n"),
         (KeyboardInterrupt(), 130, ""),
     ],
 )
@@ -85,6 +88,12 @@ def test_an_error_is_one_line_and_a_status(error, status, message, monkeypatch, 
     assert captured.err.startswith(message)
     assert captured.err.count("\n") == (1 if message else 0)
     assert captured.out == ""
+
+
+def test_a_message_cannot_steer_the_terminal(caplog) -> None:
+    with caplog.at_level(logging.WARNING, "edgeml"):
+        logging.getLogger("edgeml").warning("on %s", "home/\x1b]0;x\x07")
+    assert LogFormatter().format(caplog.records[0]) == "WARNING edgeml: on home/?]0;x?"
 
 
 def test_debug_shows_the_traceback(monkeypatch, capsys) -> None:

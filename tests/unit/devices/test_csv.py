@@ -49,12 +49,14 @@ async def test_iso_times_a_byte_order_mark_and_chosen_columns(tmp_path):
 
 async def test_bad_rows_are_counted_and_the_others_stay(tmp_path):
     path = write(
-        tmp_path, "t,x\n0,1\n1,nan\n2,\n3\nfour,4\n5,inf\n6,abc\n4.0,7\n7,8\n6.5,9\n8,10\n"
+        tmp_path, "t,x\n0,1\n1,nan\n2,\n3\nfour,4\n5,inf\n6,abc\n4.0,7\n7,8\n6.5,9\n1e300,0\n8,10\n"
     )
     replay = CSVReplay(path)
-    samples = await collect(replay)
+    pipeline = replay | (lambda sample: sample)
+    samples = [sample async for sample in pipeline]
     assert [s.data.x for s in samples] == [1, 7, 8, 10]
-    assert replay.dropped == {"garbage": 6, "time-backwards": 1}
+    assert replay.dropped == {"garbage": 7, "time-backwards": 1}
+    assert "67% of csvreplay's 12 items were lost" in pipeline.explain()
     assert not any(math.isnan(s.data.x) for s in samples)
 
 
