@@ -121,9 +121,9 @@ def gain_over(
     """Return how much more often a candidate is right than the head in use.
 
     Both are asked about examples that they have not learned from. Those that the head in use has
-    learned from were held out when it was trained. Of the others those count with which neither
-    has an advantage: either it has learned from what else there is of their recording, or the
-    candidate has not, either.
+    learned from were held out when it was trained. Of the others those count of whose recording
+    neither has learned anything: a candidate that knows their neighbours would be right about
+    them whatever their labels.
 
     Args:
         examples: All examples, oldest first.
@@ -134,15 +134,13 @@ def gain_over(
     """
     before = info.get("held_out", {})
     recordings = recordings_of(examples)
-    alone = held_together(examples, recordings) >= len(examples)
-    taught = {
-        (e.label, r) for e, r in zip(examples, recordings, strict=True) if str(e.id) in before
-    }
+    known = np.array([str(e.id) in before for e in examples])
+    whole = held_together(examples, recordings) < len(examples)
+    fair = whole & ~np.isin(recordings, recordings[known])
     places = [
         i for i, e in enumerate(examples)
         if e.label in labels and said.get(e.id) is not None
-        and before.get(str(e.id), "new") is not None
-        and (str(e.id) in before or _is_fair(e.label, recordings[i], taught, alone[i]))
+        and (before[str(e.id)] is not None if known[i] else fair[i])
     ]  # fmt: skip
     if not places:
         return None
@@ -154,18 +152,6 @@ def gain_over(
     of = recordings[places]
     # An interval over fewer groups than this says nothing.
     return score_difference(ours, theirs, of if len(np.unique(of)) >= 5 else None)
-
-
-def _is_fair(label: str, recording: int, taught: set[tuple[str, int]], alone: bool) -> bool:
-    """Return whether no head has an advantage with an example that is new.
-
-    Args:
-        label: Its class.
-        recording: Its recording.
-        taught: Classes and recordings that the head in use has learned from.
-        alone: Whether the candidate has learned from others of its recording.
-    """
-    return (label, recording) in taught if alone else all(r != recording for _, r in taught)
 
 
 def notes_on(examples: Sequence[Example], held_out: HeldOut, duplicate: float) -> tuple[str, ...]:

@@ -328,7 +328,7 @@ class Learner(Stage):
         if candidate.report.worse and not force:
             raise TrainingError(
                 f"the candidate is not accepted:\n{candidate.report}\nLook at the notes, collect "
-                "more, or pass force=True"
+                "more, or force it (force=True, --force)"
             )
         head = _opened(candidate.content)
         with self._lock:
