@@ -19,6 +19,8 @@ from edgeml.streams._emitter import Emitter
 
 log = logging.getLogger("edgeml.devices")
 
+_SOON = 0.1  # seconds between two looks at whether the pipeline runs
+
 Levels = Mapping[str, Sequence[Any]]
 
 
@@ -237,7 +239,8 @@ class Governor(Emitter):
         """Look at the board until cancelled; `async with` does this beside the block."""
         while True:
             await self.check()
-            await asyncio.sleep(self._interval)
+            # The rates of the top level are due as soon as the pipeline runs.
+            await asyncio.sleep(self._interval if self._has_begun else min(self._interval, _SOON))
 
     async def __aenter__(self) -> Self:
         await self.open()

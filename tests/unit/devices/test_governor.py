@@ -306,6 +306,17 @@ async def test_it_works_beside_the_pipeline(tmp_path, until, no_thread_left):
     assert made.steps[0].level == 1
 
 
+async def test_the_top_level_begins_with_the_pipeline(tmp_path, until, no_thread_left):
+    made = Board(tmp_path / "root")
+    made.sensor.write_text("50000\n")
+    async with Governor(made.pipeline, fps={"watch": [100, 50]}, root=made.root, interval=3600):
+        running = asyncio.create_task(made.pipeline.run())
+        await until(lambda: made.pipeline.is_running)
+        await until(lambda: "limited" in made.pipeline.stats().sources["watch"].dropped)
+        made.source.ending = True
+        await running
+
+
 async def test_a_listener_that_raises_is_told(hot_board, caplog):
     governor = hot_board.governor(fps={"watch": [100, 50]})
     governor.on("step", {}.__getitem__)
