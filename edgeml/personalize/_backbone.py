@@ -222,7 +222,7 @@ class Backbone:
                 f"{list(array.shape)}: are the rate and the length those of the model?{live}",
                 name=spec.name, expected=wanted, received=list(array.shape),
             )  # fmt: skip
-        if array.dtype.kind == "f":
+        if array.dtype.kind == "f" or self._kind == "motion":  # raw readings may be whole numbers
             _check_signal(array, self._kind)
         return array.astype(spec.dtype, copy=False)[None]
 

@@ -151,6 +151,7 @@ def test_contradictions_that_are_there_already_are_noted(backbone, tmp_path):
 
 @pytest.mark.parametrize(("sample", "error", "said"), [
     (np.zeros((100, 6), np.float32), DataError, "frozen"),
+    (np.full((100, 6), 7), DataError, "frozen"),
     (np.full((100, 6), np.nan), DataError, "NaN"),
     (np.zeros((50, 6)), InputError, "the rate and the length"),
     (np.zeros((100, 3)), InputError, r"\[100, 3\]"),
