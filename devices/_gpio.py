@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 from collections.abc import Callable
 from pathlib import Path
@@ -130,7 +131,9 @@ class GPIO(Sink):
         try:
             self._requested.set(on)
         except OSError as error:
-            self._requested = None
+            lost, self._requested = self._requested, None
+            with contextlib.suppress(OSError):
+                lost.release()  # else it stays taken, and the next request is refused
             raise DeviceLost(
                 f"GPIO line {self.line} of {self.chip} cannot be set: {error}", device=self.chip
             ) from error

@@ -59,7 +59,6 @@ class _FakeLine:
 
     def set(self, on: bool) -> None:
         if self.lost:
-            self.released = True
             raise OSError("no such device")
         self.history.append(on)
 
