@@ -148,9 +148,9 @@ class Process:
 
     def _find_out(self) -> None:
         """Wait for the thread that sees why the process went; the socket tells sooner."""
-        if self.cause is None:
+        if self.cause is None:  # else it was killed, or is freeing its models
             self.ended.wait(_END_TIME)
-        self.kill("it closed its socket")
+            self.kill("it closed its socket")
 
     def close(self) -> None:
         """Let the worker free its models and end; kill it when that takes too long."""
