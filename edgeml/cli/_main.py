@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import io
 import logging
@@ -54,6 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.command is None:
         parser.print_help()
         return USAGE_ERROR
+    if sys.stdout is None:  # whoever started us has closed it
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - as long as the process
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that knows no µ or … shows a ?
             stream.reconfigure(errors="replace")
@@ -95,6 +98,8 @@ def _run(args: argparse.Namespace) -> int:
         hint = "; --debug shows where" if foreign and not args.debug else ""
         return _report(error, f"{error}{hint}", debug=args.debug)
     except Exception as error:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            return _report(error, f"the disk is full: {error}", debug=args.debug)
         hint = "" if args.debug else "; --debug shows where; please report it"
         text = f"internal error: {type(error).__name__}: {error}{hint}"
         return _report(error, text, debug=args.debug)

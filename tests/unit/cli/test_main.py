@@ -78,6 +78,11 @@ class Command:
             "edgeml: error: stage 'x' failed; --debug shows where",
         ),
         (errors.MediaError("it begins with \x1b[2J"), 1, "edgeml: error: it begins with ?[2J\n"),
+        (
+            OSError(28, "No space left"),
+            1,
+            "edgeml: error: the disk is full: [Errno 28] No space left",
+        ),
         (KeyboardInterrupt(), 130, ""),
     ],
 )
@@ -100,6 +105,12 @@ def test_debug_shows_the_traceback(monkeypatch, capsys) -> None:
     monkeypatch.setitem(sys.modules, "edgeml.cli.devices", Command(errors.EdgeMLError("x")))
     assert main(["devices", "--debug"]) == 1
     assert "Traceback (most recent call last)" in capsys.readouterr().err
+
+
+def test_an_output_that_was_closed_is_no_error() -> None:
+    command = f"{sys.executable} -m edgeml inspect edgeml:silero_vad.onnx >&-"
+    ended = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:
