@@ -237,11 +237,21 @@ def _open(
         if session is not None:
             session.close()
         if reference is None:
+            if session is not None and inputs is None and (free := _free(session)):
+                raise ModelError(
+                    f"{error}; the free dimensions of {', '.join(free)} were 1: give inputs=, or "
+                    "on the command line --shape"
+                ) from error
             raise
         return MeasuredDelegate(delegate, str(error))
     if found.reason is Reason.SIMULATED and row["problem"] is None:
         row["problem"] = "a simulator: its outputs are right, its time says nothing"
     return _Candidate(row, session, call)
+
+
+def _free(session: Session) -> list[str]:
+    """Return the inputs that have free dimensions."""
+    return [s.name for s in session.inputs if not all(type(n) is int for n in s.shape)]
 
 
 def _checked(reference: Session, session: Session, delegate: Delegate, inputs: Any) -> Any:
