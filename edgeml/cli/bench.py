@@ -26,6 +26,8 @@ _ROUND = 0.1  # seconds that each thread count has its turn
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
+    # Not argparse's own, which has MODEL last: --delegates would take it for its list.
+    parser.usage = "%(prog)s MODEL [--delegates [LIST]] [options]"
     parser.add_argument("model", metavar="MODEL", help=".onnx or .tflite file, or edgeml:NAME")
     parser.add_argument(
         "--seconds",
