@@ -34,6 +34,10 @@ def read(model: Model | str | os.PathLike[str]) -> Model:
     """
     onnx = require("onnx", extra="optimize", purpose="edgeml.quantize")
     if not isinstance(model, (str, os.PathLike)):
+        if not isinstance(model, onnx.ModelProto):
+            raise ModelFormatError(
+                f"expected a path or an onnx.ModelProto, received {type(model).__name__}"
+            )
         copy = onnx.ModelProto()
         copy.CopyFrom(model)
         return _checked(copy)
@@ -147,11 +151,16 @@ def check(model: Model) -> None:
     """Check that a model is what the standard calls one.
 
     Raises:
-        ModelFormatError: it is not.
+        ModelFormatError: it is not, or is over 2 GB.
     """
     onnx = require("onnx", extra="optimize", purpose="edgeml.quantize")
+    protobuf = require("google.protobuf.message", extra="optimize", purpose="edgeml.quantize")
     try:
         onnx.checker.check_model(model)
+    except protobuf.EncodeError as error:  # whoever asks for its bytes
+        raise ModelFormatError(
+            "the model is over 2 GB, more than one ONNX file can hold"
+        ) from error
     except onnx.checker.ValidationError as error:
         raise ModelFormatError(f"the model is not valid: {error}") from error
 

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeml._version import __version__
-from edgeml.errors import DataError, ModelFormatError, OptimizeError
+from edgeml.errors import DataError, OptimizeError
 from edgeml.quantize._compare import load_any
 from edgeml.quantize._elsewhere import Elsewhere
 from edgeml.quantize._examine import FEW, Examination
 from edgeml.quantize._index import Index
 from edgeml.quantize._judge import Judge
-from edgeml.quantize._model import LARGEST, Model, opset_of, save
+from edgeml.quantize._model import Model, opset_of, save
 from edgeml.quantize._prepare import is_quantized, prepare
 from edgeml.quantize._qdq import LEAST_OPSET
 from edgeml.quantize._report import Report
@@ -159,8 +159,6 @@ def optimize(
         )
     elsewhere = Elsewhere(measured) if measured else None
     original = load_any(model)
-    if original.ByteSize() > LARGEST:
-        raise ModelFormatError("the model is over 2 GB, more than one ONNX file can hold")
     samples = samples_of(data, original, labels=labels, groups=groups)
     _check_varied(samples)
     judge = Judge(original, samples, metric, place.config)

@@ -19,7 +19,6 @@ from edgeml.errors import (
     ModelNotFound,
     OptimizeError,
 )
-from edgeml.quantize import _optimize as module
 from edgeml.quantize import get_metadata, optimize
 from edgeml.quantize._measure import Timing
 from edgeml.quantize._optimize import _parts
@@ -387,8 +386,16 @@ def test_bad_input(digits, options, error, message):
         optimize(arguments.pop("model"), arguments.pop("data"), **arguments)
 
 
-def test_models_over_2_gb(digits, monkeypatch):
-    monkeypatch.setattr(module, "LARGEST", 1000)
+def test_what_is_no_model_is_refused(digits, monkeypatch):
+    with pytest.raises(ModelFormatError, match=r"an onnx\.ModelProto, received NoneType"):
+        optimize(None, digits[1], target=OTHER)
+
+    message = pytest.importorskip("google.protobuf.message", reason="onnx brings it")
+
+    def too_large(model):
+        raise message.EncodeError("Failed to serialize proto")  # what it is from 2 GB on
+
+    monkeypatch.setattr(onnx.checker, "check_model", too_large)
     with pytest.raises(ModelFormatError, match="over 2 GB"):
         optimize(digits[0], digits[1], target=OTHER)
 
