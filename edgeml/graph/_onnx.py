@@ -69,8 +69,9 @@ def _load(model: Any) -> tuple[Any, str]:
     if not isinstance(model, (str, os.PathLike)):
         return model, model.graph.name or "the model"
     path = resolve(model)
+    load = onnx().load  # where it is not installed, that is no fault of the file
     try:
-        proto = onnx().load(str(path))
+        proto = load(str(path))
     except Exception as error:
         raise ModelFormatError(f"{path} is not an ONNX model: {error}", path=str(path)) from error
     if not proto.graph.node and not proto.graph.output:

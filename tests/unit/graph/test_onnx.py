@@ -1,5 +1,6 @@
 """Files: read, written, raised, and read again; the shipped models among them."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,8 @@ import pytest
 from onnx import parser, version_converter
 
 import edgeml
-from edgeml.errors import ModelFormatError, ModelNotFound, ShapeError
-from edgeml.graph import Graph, from_onnx, gradients, to_onnx
+from edgeml.errors import MissingExtra, ModelFormatError, ModelNotFound, ShapeError
+from edgeml.graph import Graph, _infer, from_onnx, gradients, to_onnx
 from edgeml.graph._execute import open_session
 
 MODELS = sorted((Path(edgeml.__file__).parent / "models").glob("*.onnx"))
@@ -210,6 +211,13 @@ def test_bad_files_are_told(tmp_path, text, error, says):
         path.write_bytes(text)
     with pytest.raises(error, match=says):
         from_onnx(path)
+
+
+def test_without_onnx_the_file_is_not_blamed(monkeypatch):
+    _infer.onnx.cache_clear()
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(MissingExtra, match=r"needs onnx.*edgeml-runtime\[train\]"):
+        from_onnx(MODELS[0])
 
 
 def test_an_operator_that_is_not_known_is_told():
