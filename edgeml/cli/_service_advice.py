@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edgeml.app import AppConfig
 from edgeml.cli._service_board import BoardConfig
-from edgeml.cli._service_files import below
+from edgeml.cli._service_files import below, is_there
 from edgeml.cli._service_render import (
     CREDENTIALS,
     environment_file,
@@ -54,14 +54,14 @@ def _of_access(config: AppConfig, root: Path) -> Iterator[str]:
                 f"file:{name}: the service has a user of its own, which may have no right to read "
                 f"it; a credential has: cred:NAME"
             )
-        elif kind == "cred" and not below(root, f"{CREDENTIALS}/{name}").exists():
+        elif kind == "cred" and not is_there(root, f"{CREDENTIALS}/{name}"):
             yield (
                 f"cred:{name}: {CREDENTIALS}/{name} is missing, and the service will not start "
                 "without it"
             )
     named = [name for kind, name in sorted(set(secrets(config.document.data))) if kind == "env"]
     file = environment_file(config.name)
-    if named and not below(root, file).exists():
+    if named and not is_there(root, file):
         yield f"{', '.join(named)}: a service has no variables of your shell; {file} is missing"
 
 
@@ -97,9 +97,9 @@ def steps(board: BoardConfig, config: AppConfig, root: Path) -> list[str]:
     todo = [
         type_it.format(_at(root, f"{CREDENTIALS}/{name}"))
         for kind, name in sorted(set(secrets(config.document.data)))
-        if kind == "cred" and not below(root, f"{CREDENTIALS}/{name}").exists()
+        if kind == "cred" and not is_there(root, f"{CREDENTIALS}/{name}")
     ]
-    if has_own_broker(config) and not below(root, "/etc/mosquitto/edgeml.passwd").exists():
+    if has_own_broker(config) and not is_there(root, "/etc/mosquitto/edgeml.passwd"):
         user = config.mqtt.options.get("username", config.name) if config.mqtt else config.name
         file = _at(root, "/etc/mosquitto/edgeml.passwd")
         todo.append(f"sudo mosquitto_passwd -c {file} {user}")

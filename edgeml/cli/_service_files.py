@@ -68,6 +68,17 @@ def below(root: Path, target: str) -> Path:
     return path
 
 
+def is_there(root: Path, target: str) -> bool:
+    """Whether a file of the board is there; one that we have no right to see counts as there."""
+    try:
+        below(root, target).stat()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
 def _compare(file: File, path: Path) -> Planned:
     try:
         now = path.read_text(encoding="utf-8")

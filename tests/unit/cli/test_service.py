@@ -21,6 +21,7 @@ from edgeml.cli import main
 from edgeml.cli._flow import Flow
 from edgeml.cli._notify import Notifier, Reporter
 from edgeml.cli._service_board import FOLDER, boards, find_board, read_board
+from edgeml.cli._service_files import is_there
 from edgeml.errors import ConfigError
 from edgeml.runtime._delegates import names as delegates
 from edgeml.streams import EdgeStats, Latency, Source, SourceStats, StageStats, Stats
@@ -446,6 +447,13 @@ def test_udev_takes_the_rules():
 def test_what_the_manager_wants_is_read_from_the_environment(environment, expected):
     notifier = Notifier.of(environment)
     assert (notifier and (notifier.address, notifier.watchdog)) == expected
+
+
+def test_what_may_not_be_seen_is_not_said_to_be_missing(tmp_path, no_rights):
+    (tmp_path / "etc").mkdir()
+    assert not is_there(tmp_path, "/etc/edgeml/credentials/mqtt")
+    no_rights()
+    assert is_there(tmp_path, "/etc/edgeml/credentials/mqtt")
 
 
 async def test_ready_is_told_again_when_the_managers_queue_was_full(tmp_path, until):
