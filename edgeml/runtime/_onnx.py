@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from edgeml.errors import EdgeMLError, ModelError
 from edgeml.platform import cores
 from edgeml.runtime import _delegates
 from edgeml.runtime._delegate import DelegateLike
@@ -141,6 +142,26 @@ class OnnxSession(Session):
 
     def _profile(self, arrays: Arrays, placed: Placement) -> Placement:
         """Run a second session on the same delegate, which notes the time of each node."""
+        try:
+            events = self._events(arrays)
+        except EdgeMLError:
+            raise
+        except (OSError, ValueError) as error:  # there is none, or it is full
+            raise ModelError(
+                f"{self.path}: a profile needs a folder for a file of the runtime's ({error}); set "
+                "TMPDIR to one that can be written",
+                path=self.path,
+            ) from error
+        found = from_profile(events, {node.name: node.op for node in placed}, _WARM)
+        backend = _delegates.find(self._used.name)
+        return (
+            found
+            if backend is None or self._provider == CPU
+            else with_precision(found, placed, self._provider, backend.precision(self._used))
+        )
+
+    def _events(self, arrays: Arrays) -> Any:
+        """Return what the runtime notes of some calls, in a file of its own."""
         with TemporaryDirectory(prefix="edgeml-") as folder, translated(self.path):
 
             def configure(options: Any) -> None:
@@ -154,14 +175,7 @@ class OnnxSession(Session):
             )  # fmt: skip
             for _ in range(_WARM + _PROFILED):
                 self._run(session, arrays)
-            events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
-        found = from_profile(events, {node.name: node.op for node in placed}, _WARM)
-        backend = _delegates.find(self._used.name)
-        return (
-            found
-            if backend is None or self._provider == CPU
-            else with_precision(found, placed, self._provider, backend.precision(self._used))
-        )
+            return json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
 
     def close(self) -> None:
         """Free the model; see `Session.close`."""

@@ -32,6 +32,12 @@ def test_a_profile_on_the_cpu():
     assert placement.advice.startswith(f"All {len(placement)} kernels run on the CPU; ")
 
 
+def test_a_profile_without_a_folder_to_write_it_to(doubles, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    with edgeml.load(doubles) as session, pytest.raises(ModelError, match="set TMPDIR to one"):
+        session.placement(profile=True)
+
+
 def test_a_profile_with_inputs_of_the_users(doubles):
     with edgeml.load(doubles) as session:
         x = np.ones((50, 3), np.float32)
