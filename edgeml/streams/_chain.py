@@ -95,6 +95,9 @@ def flatten(parts: Iterable[Step]) -> list[Step]:
         if isinstance(part, Composable):
             own = part.steps()
             flat.extend(own if own == (part,) else flatten(own))
+        elif isinstance(part, type) and issubclass(part, Composable):
+            name = part.__name__
+            raise GraphError(f"{name} is a class; expected an object of it, such as {name}()")
         elif isinstance(part, list | tuple):
             flat.extend(flatten(part))
         elif callable(part):

@@ -94,6 +94,10 @@ class join(Head):  # noqa: N801
     ) -> None:
         if len(streams) < 2:
             raise GraphError(f"join: give at least two streams; received {len(streams)}")
+        if not within >= 0 or (wait is not None and not wait >= 0):
+            raise GraphError(
+                f"join: within and wait must not be negative; received {within} and {wait}"
+            )
         self.name = name
         self.inputs = {key: _as_input("join", key, part) for key, part in streams.items()}
         if wait is None and any(_is_live(chain) for chain in self.inputs.values()):

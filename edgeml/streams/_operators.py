@@ -175,6 +175,12 @@ def gather(items: list[Any]) -> Any:
     return first.replace(data=list(items), arrived=last.arrived, duration=last.end - first.t)
 
 
+def _not_negative(who: str, seconds: float) -> float:
+    if not seconds >= 0:
+        raise GraphError(f"{who}: seconds must not be negative; received {seconds!r}")
+    return seconds
+
+
 class take(Operator):  # noqa: N801 - a verb, like the functions beside it
     """Let `n` items pass, then end the stream and stop what feeds it."""
 
@@ -234,7 +240,7 @@ class throttle(Operator):  # noqa: N801
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
-        self.seconds = seconds
+        self.seconds = _not_negative("throttle", seconds)
 
     async def run(self, context: Context) -> None:
         """Pass the first item of each interval."""
@@ -254,7 +260,7 @@ class debounce(Operator):  # noqa: N801
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
-        self.seconds = seconds
+        self.seconds = _not_negative("debounce", seconds)
         self._last: list[Any] = []
 
     async def run(self, context: Context) -> None:

@@ -507,6 +507,8 @@ async def test_impossible_graphs_are_refused(build, message):
 def test_what_is_no_step_is_refused():
     with pytest.raises(GraphError, match="3 cannot be a step of a pipeline"):
         Source.of([]) | 3
+    with pytest.raises(GraphError, match=r"Collect is a class; .* such as Collect\(\)"):
+        Source.of([]) | Collect
 
 
 async def test_a_pipeline_runs_once():

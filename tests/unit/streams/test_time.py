@@ -56,6 +56,20 @@ def test_bad_windows_are_refused(options):
         window(**options)
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: throttle(-1),
+        lambda: debounce(float("nan")),
+        lambda: join(a=at(1), b=at(2), within=-1),
+        lambda: join(a=at(1), b=at(2), within=1, wait=-1),
+    ],
+)
+def test_times_before_now_are_refused(make):
+    with pytest.raises(GraphError, match="must not be negative; received"):
+        make()
+
+
 async def test_windows_by_seconds_need_samples():
     with pytest.raises(TypeError, match="needs samples"):
         await times(Source.of([1]) | window(seconds=1))
