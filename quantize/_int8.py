@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeml.errors import InputError, ModelFormatError
+from edgeml.quantize._channels import check_float
 from edgeml.quantize._index import Index, attribute
 from edgeml.quantize._model import Model, graph_input
 from edgeml.quantize._prepare import raise_opset
@@ -35,6 +36,11 @@ class _Reader:
             if self._count == 0:
                 raise InputError("the calibration data is empty: pass at least one batch")
             return None
+        if not isinstance(batch, Mapping):
+            raise InputError(
+                f"calibration batch {self._count}: expected {{input name: array}}, received "
+                f"{type(batch).__name__}"
+            )
         if set(batch) != self._inputs:
             raise InputError(
                 f"calibration batch {self._count}: expected {sorted(self._inputs)}, "
@@ -87,7 +93,7 @@ def quantize_int8(
         The quantized model; inputs and outputs stay float32, metadata is kept.
 
     Raises:
-        ModelFormatError: a name is not in the model.
+        ModelFormatError: a name is not in the model, or it is quantized already.
         InputError: `calibration` is empty, or a batch is not for this model or not finite.
 
     Example:
@@ -104,6 +110,7 @@ def quantize_int8(
         3
     """
     model = raise_opset(model, LEAST_OPSET)
+    check_float(model)
     excluded = list(exclude)
     if unknown := sorted(set(excluded) - {node.name for node in model.graph.node}):
         raise ModelFormatError(f"nodes to exclude that are not in the model: {unknown}")

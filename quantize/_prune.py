@@ -167,7 +167,7 @@ def _check(amount: Any, importance: str, round_to: int) -> None:
 
 def _known(flow: Channels, names: Iterable[str], what: str) -> set[str]:
     found = set(names)
-    known = [*flow.layers, *flow.left]
+    known = list(dict.fromkeys([*flow.layers, *flow.left]))
     if unknown := sorted(found - set(known)):
         raise ModelFormatError(
             f"{what}: {unknown[0]!r} is no layer of the model; there are {', '.join(known)}"

@@ -71,11 +71,15 @@ def _of_function(function: Callable[[Outputs, Any], float]) -> Metric:
     name = getattr(function, "__name__", type(function).__name__)
 
     def score(outputs: Outputs, _: Outputs, label: Any) -> float:
-        found = float(function(outputs, label))
+        returned = function(outputs, label)
+        try:
+            found = float(returned)
+        except (TypeError, ValueError):
+            found = np.nan
         if not 0 <= found <= 1:
             raise DataError(
-                f"metric {name} returned {found:g}; expected a number from 0 to 1, of which a "
-                "hundredth is a point"
+                f"metric {name} returned {returned!r:.100}; expected a number from 0 to 1, of "
+                "which a hundredth is a point"
             )
         return found
 

@@ -254,9 +254,18 @@ def _of_arrays(arrays: Mapping[str, Array], model: Model) -> Samples:
 
 
 def _as(array: Array, kind: Any) -> Array:
-    """Return an array as an input takes it; integers and floats become one another."""
+    """Return an array as an input takes it; integers and floats become one another.
+
+    Raises:
+        InputError: it holds no numbers, and the input takes them.
+    """
     onnx = require("onnx", extra="optimize", purpose="edgeml.quantize")
     wanted = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
+    if wanted.kind in "biuf" and array.dtype.kind not in "biuf":
+        raise InputError(
+            f"expected numbers that become {wanted}, received {array.dtype}",
+            expected=str(wanted), received=str(array.dtype),
+        )  # fmt: skip
     return array if array.dtype == wanted else array.astype(wanted)
 
 

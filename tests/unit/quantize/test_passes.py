@@ -127,6 +127,15 @@ def test_quantize_refuses_batches_that_do_not_fit():
         quantize_int8(conv_net(), [{"z": PIXELS}])
     with pytest.raises(InputError, match="batch 0: 'x' holds NaN"):
         quantize_int8(conv_net(), [{"x": np.full((1, 3, 8, 8), np.nan, np.float32)}])
+    with pytest.raises(InputError, match="array}, received ndarray"):
+        quantize_int8(conv_net(), [PIXELS])
+    with pytest.raises(InputError, match="Got: 7 Expected: 8"):
+        quantize_int8(conv_net(), [{"x": np.zeros((1, 3, 7, 8), np.float32)}])
+
+
+def test_quantize_refuses_what_is_quantized(quantized):
+    with pytest.raises(ModelFormatError, match="quantized already"):
+        quantize_int8(quantized, batches())
 
 
 def test_raw_pixels_1_outputs_are_bit_equal(quantized):

@@ -95,6 +95,8 @@ def test_functions_return_0_to_1():
     assert (found.name, found.score(LOGITS, LOGITS, 1)) == ("margin", 0.5)
     with pytest.raises(DataError, match="margin returned nan; expected a number from 0 to 1"):
         found.score(LOGITS, LOGITS, 0)
+    with pytest.raises(DataError, match=r"returned \[0\.5, 0\.5\]; expected a number"):
+        scored(lambda outputs, label: [0.5, 0.5], LOGITS)
     with pytest.raises(DataError, match="returned 87"):
         scored(lambda outputs, label: 87, LOGITS)
 

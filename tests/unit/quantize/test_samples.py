@@ -111,6 +111,7 @@ def test_pictures_in_folders_of_classes(tmp_path):
         ([X], {}, "list of {input name: array}, received one of ndarray"),
         ({"z": X}, {}, r"the model's inputs \['x'\], received \['z'\]"),
         ((X, Y[:5]), {}, "5 labels for 12 examples"),
+        ([{"x": X.astype(str)}], {}, "expected numbers that become float32, received <U"),
         (X, {"groups": Y[:5]}, "5 groups for 12 examples"),
         (7, {}, "received int"),
         ("/nowhere", {}, "/nowhere: expected a folder of pictures or an .npz file"),
