@@ -40,7 +40,6 @@ class SourceStats:
         fps: Mean arrivals a second.
         latency: From arrival to the end, ms.
         reconnects: How often the connection was lost.
-        lost_before: Items in `dropped` that never arrived, so that `in_` is without them.
     """
 
     state: str
@@ -50,7 +49,6 @@ class SourceStats:
     fps: float
     latency: Latency
     reconnects: int
-    lost_before: int = 0
 
 
 @dataclass(frozen=True)
@@ -160,7 +158,6 @@ def _source_stats(runner: Runner, node: SourceNode) -> SourceStats:
         fps=ledger.rate(),
         latency=Latency.of(ledger.latency),
         reconnects=node.source.reconnects,
-        lost_before=sum(node.source.dropped.values()),
     )
 
 
@@ -195,9 +192,9 @@ def explain(stats: Stats) -> str:
         lost = {c: n for c, n in source.dropped.items() if c not in ("ended", "cancelled")}
         if lost:
             causes = ", ".join(f"{n} {c}" for c, n in lost.items())
-            total = max(source.in_ + source.lost_before, 1)
-            share = sum(lost.values()) / total
-            sentences.append(f"{share:.0%} of {name}'s {total} items were lost ({causes}).")
+            # No share of those that arrived: the driver may have lost some before.
+            total = sum(lost.values())
+            sentences.append(f"{name} lost {total} ({causes}); {source.in_} arrived.")
         if source.state == "reconnecting":
             sentences.append(f"{name} is reconnecting.")
     for name, stage in stats.stages.items():

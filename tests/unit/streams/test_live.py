@@ -88,7 +88,8 @@ async def test_freshest_lets_the_newest_win_and_counts_the_others(caplog):
     assert cam.in_ == cam.out + sum(cam.dropped.values())
     assert drops[0].cause == "superseded"
     assert caplog.text.count("superseded") == 1  # said once, counted often
-    assert "of cam's 50 items were lost" in pipeline.explain()
+    lost = 50 - len(sink.items)
+    assert f"cam lost {lost} ({lost} superseded); 50 arrived." in pipeline.explain()
 
 
 async def test_no_work_is_done_for_a_frame_that_is_dropped():
