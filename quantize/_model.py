@@ -44,6 +44,11 @@ def read(model: Model | str | os.PathLike[str]) -> Model:
     path = Path(model)
     if not path.is_file():
         raise ModelNotFound(f"no model file at {path}", path=str(path))
+    if path.suffix == ".tflite":
+        raise ModelFormatError(
+            f"{path} is a LiteRT model: expected .onnx, exported from what it was made of",
+            path=str(path),
+        )
     _check_file(path)
     try:
         return _checked(onnx.load(str(path)))

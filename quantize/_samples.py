@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeml._require import require
-from edgeml.errors import DataError, InputError
+from edgeml.errors import DataError, InputError, ModelFormatError
 from edgeml.quantize._metadata import get_metadata
 from edgeml.quantize._model import Model
 
@@ -351,6 +351,11 @@ def _of_pictures(folder: Path, model: Model) -> Samples:
     if not files:
         raise DataError(f"{folder} holds no pictures ({', '.join(sorted(_PICTURES))})")
     metadata = get_metadata(model)
+    if "preprocess" not in metadata:
+        raise ModelFormatError(
+            f"{folder}: the model's metadata do not say how a picture becomes its input (edgeml."
+            "preprocess): write them with edgeml.quantize.set_metadata, or pass arrays"
+        )
     prepare = ImagePreprocess.parse(metadata.get("preprocess"), model="the model")
     name = _only_input(model)
 

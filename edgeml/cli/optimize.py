@@ -80,9 +80,9 @@ def _check_output(output: Path, model: str) -> None:
     """Refuse what cannot be written, or is what came in: before minutes of search, not after."""
     if not output.parent.is_dir():
         raise OptimizeError(f"{output}: there is no folder {output.parent}; make it first")
-    if output.suffix != ".onnx":
+    if output.suffix != ".onnx" or output.is_dir():
         raise OptimizeError(
-            f"{output}: expected a name that ends in .onnx; the report takes .html and .json"
+            f"{output}: expected a file that ends in .onnx; the report takes .html and .json"
         )
     if output.exists() and Path(model).exists() and output.samefile(model):
         raise OptimizeError(f"{output} is the model that comes in: give another file")

@@ -76,6 +76,7 @@ def test_optimize_refuses_with_status_3_and_writes_no_model(folder, capsys):
     [
         (["optimize", "none.onnx"], "none.onnx: there is no such file"),
         (["optimize", "data.npz"], "data.npz: not an ONNX model"),
+        (["optimize", "edgeml:blazeface.tflite"], "is a LiteRT model: expected .onnx"),
         (["optimize", "model.onnx", "--target", "jetson"], "nearest: jetson-"),
         (["optimize", "model.onnx", "--metric", "top5"], "there is no metric 'top5'"),
         (["optimize", "model.onnx", "--max-drop", "-1"], "expected max_drop of 0 to 100"),
@@ -138,7 +139,7 @@ def test_as_a_process(folder):
         (["--seed", "-1"], "a seed of 0 or more"),
         (["--minutes", "nan"], "minutes above 0"),
         (["-o", "model.onnx"], "model.onnx is the model that comes in"),
-        (["-o", "small.html"], "a name that ends in .onnx"),
+        (["-o", "small.html"], "a file that ends in .onnx"),
         (["-o", "/proc/x.onnx"], "/proc/x.onnx cannot be written"),
     ],
 )

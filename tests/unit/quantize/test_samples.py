@@ -78,7 +78,7 @@ def test_pictures_in_folders_of_classes(tmp_path):
     for label, gray in (("cat", 40), ("dog", 200)):
         (tmp_path / label).mkdir()
         cv2.imwrite(str(tmp_path / label / "a.png"), np.full((4, 4, 3), gray, np.uint8))
-    with pytest.raises(ModelError, match="preprocess"):
+    with pytest.raises(ModelError, match=r"preprocess\): write them with edgeml"):
         samples_of(tmp_path, net)
     described = set_metadata(net, {"labels": ["dog", "cat"], "preprocess": pixels})
     found = samples_of(tmp_path, described)
