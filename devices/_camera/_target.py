@@ -7,7 +7,7 @@ import os
 import re
 from pathlib import Path
 from typing import Literal, NamedTuple
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 Kind = Literal["v4l2", "csi", "url", "path"]
 
@@ -57,8 +57,9 @@ def parse(device: int | str | os.PathLike[str]) -> Target:
         shipped = importlib.resources.files("edgeml") / "media" / text.removeprefix("edgeml:")
         return Target("path", str(shipped), text, False)
     if text.startswith("file://"):
-        return Target("path", urlsplit(text).path, text, False)
-    if _SCHEME.match(text):
+        return Target("path", unquote(urlsplit(text).path), text, False)
+    if scheme := _SCHEME.match(text):
+        text = scheme[0].lower() + text[scheme.end() :]  # FFmpeg knows no RTSP://
         try:
             return Target("url", text, mask(text), _is_live(text))
         except ValueError as error:
