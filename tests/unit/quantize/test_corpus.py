@@ -316,6 +316,10 @@ def test_what_is_learned_is_valid_and_near(name, what):
     check(LEARNED[what](model, feeds), model, feeds, 0.2)
 
 
+TIGHT = ("loop", "functions", "odd_names", "strings_and_sequences")
+"""Of which no form is good enough, so that every block is asked, and every form tried."""
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_forms_that_are_tried_are_valid_and_near(name, monkeypatch):
     tried = []
@@ -323,7 +327,8 @@ def test_forms_that_are_tried_are_valid_and_near(name, monkeypatch):
     monkeypatch.setattr(Search, "run", lambda self: tried.append(run(self)) or tried[-1])
     model = MODELS[name]()
     before, feeds = model.SerializeToString(), feeds_of(model)
-    found = optimize(model, feeds, metric="closeness", max_drop=99, target="x86-vnni")
+    most = 0 if name in TIGHT else 99
+    found = optimize(model, feeds, metric="closeness", max_drop=most, target="x86-vnni")
     assert model.SerializeToString() == before
     assert found.model.ByteSize() <= model.ByteSize()
     forms = {c.name: c.model for c in tried[0].candidates if c.drop is not None}
