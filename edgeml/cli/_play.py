@@ -79,10 +79,10 @@ class Player:
         shown: AbstractContextManager[Any] = self._view or nullcontext()
         reporter = reporter_of(self.app)
         with shown:
-            others = [asyncio.create_task(other()) for other in self.beside]
+            others = [asyncio.create_task(o(), name=o.__qualname__) for o in self.beside]
             on_stop = (lambda: None) if reporter is None else reporter.stopping
             if reporter is not None:
-                others.append(asyncio.create_task(reporter.report()))
+                others.append(asyncio.create_task(reporter.report(), name="watchdog"))
             try:
                 ended_by = await supervise(self.app, seconds=seconds, on_stop=on_stop)
             finally:

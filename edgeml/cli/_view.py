@@ -50,8 +50,10 @@ class View:
     """
 
     def __init__(self, title: str) -> None:
-        rich_live = require("rich.live", extra="app", purpose="the live view")
-        rich_console = require("rich.console", extra="app", purpose="the live view")
+        names = ("live", "console", "panel", "table", "text")  # all now, and not on the loop
+        rich_live, rich_console, *_ = (
+            require(f"rich.{name}", extra="app", purpose="the live view") for name in names
+        )
         self.title = title
         self.events: deque[str] = deque(maxlen=_EVENTS)
         self._rates = Rates()

@@ -233,7 +233,7 @@ class Connection:
     async def open(self) -> None:
         """Connect; fails at once when the broker closes the connection unanswered."""
         aiomqtt = require("aiomqtt", extra="mqtt", purpose="MQTT")
-        self._attempt = asyncio.ensure_future(self._enter())
+        self._attempt = asyncio.create_task(self._enter(), name="mqtt connecting")
         await asyncio.wait({self._attempt, self._gone}, return_when=asyncio.FIRST_COMPLETED)
         # A refusal comes as an answer and then the end of the connection.
         if not self._attempt.done() and not self.client._connected.done():
