@@ -49,7 +49,12 @@ def read(model: Model | str | os.PathLike[str]) -> Model:
             f"{path} is a LiteRT model: expected .onnx, exported from what it was made of",
             path=str(path),
         )
-    _check_file(path)
+    try:
+        _check_file(path)
+    except OSError as error:
+        raise ModelFormatError(
+            f"{path}: cannot be read: {error.strerror}", path=str(path)
+        ) from error
     try:
         return _checked(onnx.load(str(path)))
     except Exception as error:  # protobuf and onnx each raise classes of their own here

@@ -182,6 +182,17 @@ def test_files_that_are_no_models(tmp_path):
             load(path)
 
 
+def test_a_file_that_may_not_be_read_is_no_invalid_model(tmp_path, monkeypatch):
+    def denied(*_):
+        raise PermissionError(13, "Permission denied")
+
+    path = tmp_path / "secret.onnx"
+    path.write_bytes(b"any")
+    monkeypatch.setattr("edgeml.quantize._model.read_onnx", denied)
+    with pytest.raises(ModelFormatError, match=r"secret\.onnx: cannot be read: Permission denied"):
+        load(path)
+
+
 def test_models_over_2_gb_are_refused_before_they_are_read(tmp_path):
     path = external(tmp_path, "weights.bin", b"")
     with (path.parent / "weights.bin").open("r+b") as file:
