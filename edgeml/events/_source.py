@@ -28,8 +28,8 @@ class MqttSource(Source[Sample[Any]]):
 
     `Sample.data` is the decoded JSON, or bytes; ``meta["topic"]`` is the topic and
     ``meta["retained"]`` tells a message that the broker had kept. A payload that is too
-    large, no JSON or nested more than 100 deep is counted and left out. Messages that are published while the
-    connection is broken are not received.
+    large, no JSON or nested more than 100 deep is counted and left out. Messages that are
+    published while the connection is broken are not received.
 
     Args:
         topics: Topic filters; ``+`` and ``#`` as in MQTT.
