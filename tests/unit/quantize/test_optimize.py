@@ -352,6 +352,9 @@ def test_data_that_prove_anything(digits):
     model, x, y = digits
     with pytest.raises(DataError, match="all of the 400 examples hold the same numbers"):
         optimize(model, np.zeros_like(x[:400]), target=OTHER)
+    few = optimize(model, np.tile(x[:5], (80, 1, 1, 1)), max_drop=100, target=OTHER)
+    (note,) = few.report.to_dict()["notes"]
+    assert "of 64 examples that were compared only 5 are distinct" in note
     with pytest.raises(DataError, match=r"label 1\d+ is no class: the model has 10"):
         optimize(model, (x[:400], y[:400] + 100), target=OTHER)
     picked = optimize(model, x[:400], metric=lambda outputs, label: 0.0, max_drop=2, target=OTHER)
@@ -371,7 +374,11 @@ def test_data_that_prove_anything(digits):
         ({"metric": "top5"}, DataError, "no metric 'top5'"),
         ({"groups": [0, 1] * 20}, OptimizeError, r"too few groups \(2\)"),
         ({"data": np.zeros((40, 9, 8, 1))}, InputError, r"shape \[8, 8, 1\], received \[9, 8, 1\]"),
-        ({"data": np.full((40, 8, 8, 1), np.nan)}, InputError, "example .*NaN or infinity"),
+        (
+            {"data": np.where(np.arange(2560) == 9, np.nan, np.arange(2560)).reshape(40, 8, 8, 1)},
+            InputError,
+            "example .*NaN or infinity",
+        ),
         ({"seed": -1}, OptimizeError, "a seed of 0 or more"),
         ({"max_bytes": 0}, OptimizeError, "max_bytes above 0"),
         ({"model": "/nowhere.onnx"}, ModelNotFound, "nowhere"),
