@@ -9,12 +9,12 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 from edgeml.app._commands import Commands
-from edgeml.app._config import AppConfig, read_config
+from edgeml.app._config import AppConfig, SourceConfig, read_config
 from edgeml.app._construct import call, construct
 from edgeml.app._governor import GovernorConfig, event_of
 from edgeml.app._mqtt import COMMANDS_KEY
@@ -22,6 +22,7 @@ from edgeml.app._personal import Personal
 from edgeml.app._report import Report
 from edgeml.errors import PipelineError, SinkClosed
 from edgeml.events import Broker, EmbeddedBroker, Event, MqttSink
+from edgeml.events._topic import matches
 from edgeml.streams import Chain, Pipeline, Source, Stats, tee
 from edgeml.tasks import Changed
 
@@ -105,10 +106,27 @@ class App:
             if table.kind.cls == "MqttSource" and "broker" not in table.options and broker:
                 own["broker"] = broker
             source = construct(config.document, table, **own)
+            if own:
+                self._check_echo(table, source.topics)
             self._sources.append(source)
             chains.append(Chain([source, *self._followers(table.name, "", stages)]))
         self.pipeline = Pipeline(*chains, name=config.name)
         return self.pipeline
+
+    def _check_echo(self, table: SourceConfig, topics: Sequence[str]) -> None:
+        """Refuse a source that hears what is published of it: each message would bring another."""
+        assert self._sink is not None
+        tasks = [t for t in self.config.tasks if self.config.source_of(t) == table.name]
+        for task in tasks or [""]:
+            published = self._sink.topic_of(table.name, task)
+            for topic in topics:
+                if matches(topic, published):
+                    raise self.config.document.error(
+                        (*table.key, "topics"),
+                        f"{topic!r} takes in {published}, where this app publishes what comes of "
+                        f"it: each message would bring another, without end; expected topics of "
+                        f"others",
+                    )
 
     def _listening(self, stages: Mapping[str, Any], broker: Broker) -> Commands | None:
         """Return what takes commands, where the config allows any."""

@@ -202,6 +202,28 @@ def test_what_a_constructor_refuses_has_its_line(folder, text, message) -> None:
         app.build()
 
 
+BACK = '[mqtt]\nhost = "b"\n[sources.back]\ntype = "mqtt"\ntopics = ["a", "{}"]\n'
+RULE = python("rule", "back", "even")
+
+
+@pytest.mark.parametrize(
+    ("topic", "task"),
+    [("#", ""), ("edgeml/#", RULE), ("edgeml/app/+", ""), ("+/app/back/rule", RULE)],
+)
+def test_an_app_that_would_hear_itself_is_refused(folder, topic, task) -> None:
+    app, _ = make(folder, BACK.format(topic) + task)
+    with pytest.raises(ConfigError, match=r":6: sources\.back\.topics: .* without end"):
+        app.build()
+
+
+@pytest.mark.parametrize(
+    ("topic", "task"), [("home/#", ""), ("edgeml/app/+", RULE), ("+/app/back/rule", "")]
+)
+def test_an_app_may_hear_others(folder, topic, task) -> None:
+    app, _ = make(folder, BACK.format(topic) + task)
+    app.build()
+
+
 async def test_a_module_named_like_a_library_stays_the_apps_own(folder) -> None:
     (folder / "json.py").write_text("def one(sample): return 1")
     app, seen = make(folder, WATCH + python("x", "watch", "one").replace("rules", "json"))
