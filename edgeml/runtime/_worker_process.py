@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -64,7 +65,8 @@ class Process:
         self.ended = threading.Event()  # it was reaped
         self._owner = os.getpid()
         self._idle: list[_Lane] = []
-        self._lanes: set[_Lane] = set()
+        # Weak: a lane that Ctrl-C took at a bad moment is given back by being forgotten.
+        self._lanes: weakref.WeakSet[_Lane] = weakref.WeakSet()
         self._changed = threading.Condition()
         self._most = max(4, 2 * cores())
         with contextlib.ExitStack() as on_error:

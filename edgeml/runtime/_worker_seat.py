@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -68,6 +69,10 @@ class _Remote:
     number: int
 
 
+class _Call:
+    """A call that runs. One that Ctrl-C ended at a bad moment is forgotten, not waited for."""
+
+
 class Seat:
     """A model on the worker of its delegate.
 
@@ -91,7 +96,7 @@ class Seat:
         self._sitting = threading.Lock()
         self._telling = threading.RLock()
         self._untold: deque[SessionState] = deque()
-        self._calls = 0
+        self._calls: weakref.WeakSet[_Call] = weakref.WeakSet()
         self._closed = False
         self._spare: Seat | None = None
         self._spare_lock = threading.Lock()
@@ -193,15 +198,16 @@ class Seat:
 
     @contextlib.contextmanager
     def _counted(self) -> Iterator[None]:
+        call = _Call()
         with self._host.changed:
             if self._closed:
                 raise self._is_closed()
-            self._calls += 1
+            self._calls.add(call)
         try:
             yield
         finally:
             with self._host.changed:
-                self._calls -= 1
+                self._calls.discard(call)
                 self._host.changed.notify_all()
 
     def _returned(self) -> _Remote:
@@ -310,7 +316,7 @@ class Seat:
                 return
             self._closed = True
             self._host.changed.notify_all()
-            self._host.changed.wait_for(lambda: self._calls == 0)
+            self._host.changed.wait_for(lambda: not self._calls)
         self._host.leave(self)  # the last one takes the worker with it
         with self._sitting:  # a restarted worker may be opening it
             self.tell({"op": "unload"})

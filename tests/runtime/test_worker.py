@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import math
 import os
@@ -435,3 +436,44 @@ def test_closing_waits_for_calls_that_run(doubles, anchor):
             with pytest.raises(ModelError, match="the session is closed"):
                 run.result()
     session.close()
+
+
+class Interrupted:
+    """A condition at which Ctrl-C comes when it is entered for the second time."""
+
+    def __init__(self, condition):
+        self._condition, self._entered = condition, 0
+
+    def __getattr__(self, name):
+        return getattr(self._condition, name)
+
+    def __enter__(self):
+        self._entered += 1
+        if self._entered == 2:
+            raise KeyboardInterrupt
+        return self._condition.__enter__()
+
+    def __exit__(self, *exc_info):
+        return self._condition.__exit__(*exc_info)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a socket's end
+@pytest.mark.parametrize("where", ["host", "process"])
+def test_a_call_that_ends_by_ctrl_c_is_not_waited_for(doubles, anchor, monkeypatch, where):
+    session = edgeml.load(doubles, "cpu", threads=1, isolated=True)
+    owner, name = {
+        "host": (session._seat._host, "changed"),
+        "process": (session._seat._remote.process, "_changed"),
+    }[where]
+    lanes = session._seat._remote.process._lanes
+    before = len(lanes)
+    x = np.ones((1, 3), np.float32)
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, Interrupted(getattr(owner, name)))
+        with pytest.raises(KeyboardInterrupt):
+            session.run(x)
+    gc.collect()
+    assert len(lanes) == before - (where == "process")
+    assert session.run(x)["y"].tolist() == [[2, 2, 2]]
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(session.close).result(60)
