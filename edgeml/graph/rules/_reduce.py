@@ -32,7 +32,7 @@ def keep_dims(node: Node, value: Tensor) -> Tensor:
     if node.attr("keepdims", 1) or not axes:
         return value
     shape = [1 if i in axes else d for i, d in enumerate(node.x.static_shape)]
-    return emit("Reshape", value, np.array(shape, np.int64))
+    return emit("Reshape", value, np.array(shape, np.int64), allowzero=1 if 0 in shape else None)
 
 
 def spread(node: Node, g: Tensor) -> Tensor:
@@ -48,8 +48,8 @@ def reduce_sum(node: Node, g: Tensor) -> Grads:
 
 @rule("ReduceMean")
 def reduce_mean(node: Node, g: Tensor) -> Grads:
-    count = node.x.size / max(node.output.size, 1)
-    return (spread(node, g * (1.0 / count)),)
+    share = node.output.size / max(node.x.size, 1)
+    return (spread(node, g * share),)
 
 
 no_grad("ArgMax", "ArgMin", reason="its output is an index")

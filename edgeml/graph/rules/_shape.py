@@ -13,7 +13,8 @@ Grads = tuple[Tensor | None, ...]
 
 @rule("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 def reshape(node: Node, g: Tensor) -> Grads:
-    return (emit("Reshape", g, np.array(node.x.static_shape, np.int64)),)
+    shape = node.x.static_shape
+    return (emit("Reshape", g, np.array(shape, np.int64), allowzero=1 if 0 in shape else None),)
 
 
 @rule("Transpose")

@@ -228,3 +228,10 @@ def test_an_operator_without_a_gradient_is_told_before_anything_runs():
 def test_bad_input_is_told(call, error, says):
     with pytest.raises(error, match=f"(?s){says}"):
         call()
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((3, 0), 1), ((0, 3), 0)])
+@pytest.mark.parametrize("reduce", [ops.sum, ops.mean])
+def test_nothing_has_a_gradient_of_its_shape(reduce, shape, axis):
+    found = edgeml.grad(lambda x: ops.sum(reduce(x, axis=axis)))(np.zeros(shape, np.float32))
+    assert found.shape == shape
