@@ -22,7 +22,7 @@ def resolve(value: Any) -> Any:
     unit). Lists and tables are searched; everything else is returned as it is.
 
     Raises:
-        SecretError: the secret is not there.
+        SecretError: the secret is not there, or is named by a URL.
     """
     if isinstance(value, dict):
         return {key: resolve(each) for key, each in value.items()}
@@ -37,6 +37,11 @@ def resolve(value: Any) -> Any:
         return value
     if not name:
         raise SecretError(f"{value!r} names no secret; expected {kind}:NAME")
+    if kind == "file" and name.startswith("//"):
+        raise SecretError(
+            f"{value!r} is a URL: a secret's file is named file:PATH, and a recording or a model by "
+            "its path alone"
+        )
     if kind == "env":
         return _from_environment(name)
     return _from_file(Path(name).expanduser() if kind == "file" else _credential(name), value)

@@ -24,6 +24,7 @@ def test_other_texts_are_left_alone(plain: str) -> None:
         ("env:EDGEML_NO_SUCH", "variable EDGEML_NO_SUCH is not set"),
         ("env:", "names no secret"),
         ("file:/no/such/file", "cannot be read: No such file"),
+        ("file:///etc/hostname", "is a URL: a secret.s file is named file:PATH"),
         ("cred:x", "needs a systemd credential"),
     ],
 )
