@@ -39,8 +39,8 @@ def resolve(value: Any) -> Any:
         raise SecretError(f"{value!r} names no secret; expected {kind}:NAME")
     if kind == "file" and name.startswith("//"):
         raise SecretError(
-            f"{value!r} is a URL: a secret's file is named file:PATH, a recording or a model by its "
-            "path alone"
+            f"{value!r} is a URL: a secret's file is named file:PATH, a recording or a model by "
+            "its path alone"
         )
     if kind == "env":
         return _from_environment(name)
