@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
+from edgeml._require import require
 from edgeml.app._commands import Commands
 from edgeml.app._config import AppConfig, SourceConfig, read_config
 from edgeml.app._construct import call, construct
@@ -22,7 +23,6 @@ from edgeml.app._personal import Personal
 from edgeml.app._report import Report
 from edgeml.errors import PipelineError, SinkClosed
 from edgeml.events import Broker, EmbeddedBroker, Event, MqttSink
-from edgeml.events._topic import matches
 from edgeml.streams import Chain, Pipeline, Source, Stats, tee
 from edgeml.tasks import Changed
 
@@ -116,11 +116,12 @@ class App:
     def _check_echo(self, table: SourceConfig, topics: Sequence[str]) -> None:
         """Refuse a source that hears what is published of it: each message would bring another."""
         assert self._sink is not None
+        paho = require("paho.mqtt.client", extra="mqtt", purpose="MQTT")
         tasks = [t for t in self.config.tasks if self.config.source_of(t) == table.name]
         for task in tasks or [""]:
             published = self._sink.topic_of(table.name, task)
             for topic in topics:
-                if matches(topic, published):
+                if paho.topic_matches_sub(topic, published):
                     raise self.config.document.error(
                         (*table.key, "topics"),
                         f"{topic!r} takes in {published}, where this app publishes what comes of "

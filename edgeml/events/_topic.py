@@ -56,22 +56,3 @@ def check_filter(topic: str) -> None:
             raise ValueError(
                 f"topic filter {topic!r}: + must be a whole level, such as 'home/+/motion'"
             )
-
-
-def matches(topic_filter: str, topic: str) -> bool:
-    """Return whether a valid topic filter selects a topic.
-
-    Example:
-        >>> matches("home/+/motion", "home/hall/motion"), matches("home/#", "home")
-        (True, True)
-        >>> matches("home/+", "home/hall/motion")
-        False
-    """
-    parts = topic.split("/")
-    levels = topic_filter.split("/")
-    for place, level in enumerate(levels):
-        if level == "#":
-            return True
-        if place == len(parts) or level not in ("+", parts[place]):
-            return False
-    return len(levels) == len(parts)
