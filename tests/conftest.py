@@ -59,6 +59,8 @@ def no_rights(tmp_path: Path) -> Iterator[Callable[[], None]]:
         tmp_path.chmod(0)
         if was_root:
             os.seteuid(65534)  # nobody
+            if not os.access(__file__, os.R_OK, effective_ids=True):
+                pytest.skip("we are root, and nobody else may read the folder of this project")
 
     yield take
     if was_root:
