@@ -1,6 +1,7 @@
 """Delegates: does `measure` find the fastest one, and are its outputs the CPU's?
 
-python benchmarks/delegates.py [--quick] [--json FILE] [--efficientnet FILE] [--nanodet FILE]
+python benchmarks/delegates.py [--quick] [--json FILE] [--only models|swaps|worker]
+    [--efficientnet FILE] [--nanodet FILE]
 
 Models on the CPU, on OpenVINO, on LiteRT's XNNPACK and, for their outputs alone, on the simulator
 of Qualcomm's NPU, each in a venv of its own that is made when it is missing. The regret is how
@@ -22,7 +23,8 @@ CACHE = Path(__file__).resolve().parent.parent / ".cache/shrink"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add where the large models are."""
+    """Add what to measure, and where the large models are."""
+    parser.add_argument("--only", choices=("models", "swaps", "worker"), help="one part alone")
     for name, file in (("efficientnet", "efficientnet_lite0"), ("nanodet", "nanodet_g_416")):
         parser.add_argument(
             f"--{name}", type=Path, default=CACHE / f"{file}.onnx", metavar="FILE",
@@ -32,9 +34,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(report: Report, args: argparse.Namespace) -> None:
     """Add all rows."""
-    _delegates_models.run(report, args)
-    swaps(report, 10 if args.quick else 100)
-    worker(report, args.quick)
+    if args.only in (None, "models"):
+        _delegates_models.run(report, args)
+    if args.only in (None, "swaps"):
+        swaps(report, 10 if args.quick else 100)
+    if args.only in (None, "worker"):
+        worker(report, args.quick)
 
 
 if __name__ == "__main__":
